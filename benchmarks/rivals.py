@@ -222,9 +222,10 @@ def ours(uuid: str, *, phases: bool = False) -> Callback:
                 setattr(known, name, partial(self.keep, known, getattr(known, name)))
 
         def keep(self, known, find, *args, **kwargs) -> None:
-            before = known.found[0]
+            before = known.found.end
             find(*args, **kwargs)
-            self.taken += known.found[0][len(before) :]
+            rows, _, end, _ = known.found
+            self.taken += rows[len(rows) - (end - before) :]
 
         def on_train_epoch_start(self, trainer, pl_module) -> None:
             self.epoch_ns = time.monotonic_ns()

@@ -19,7 +19,6 @@ from lightning_energy.meters.find import Meters, check_meters, open_meters
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.user_line import warn_at_user
 from lightning_energy.results.rendering import show
-from lightning_energy.results.summary import StepSums
 from lightning_energy.training.ending import conclude
 from lightning_energy.training.loop_run import LoopRun, metric_of
 
@@ -139,7 +138,6 @@ class EnergyMonitor:
         self._has_ended = False
         self._session: Session | None = None
         self._ranks = Ranks()
-        self._steps = StepSums()
         self._step = _Step()
         self._loop: LoopRun | None = None
 
@@ -182,7 +180,7 @@ class EnergyMonitor:
         allow, helper = self.allow_estimate, self.helper
         found = ranks.claim(lambda: open_meters(wanted, device=ranks.device, allow_estimate=allow, helper=helper))
         clock, problem = clock_of(ranks.device)
-        self._steps, self._report, self._has_ended = StepSums(), None, False
+        self._report, self._has_ended = None, False
         self._loop = LoopRun(self.record, ranks, self._fabric, self._warn)
         self._session = session = Session(found, clock, helper=helper)
         try:
@@ -229,8 +227,7 @@ class EnergyMonitor:
         session.finish()
         for text in session.new_troubles():
             self._warn(text)
-        self._steps.take(session)
-        self._report = loop.report(session, self._steps, self._ranks, outcome)
+        self._report = loop.report(session, self._ranks, outcome)
         loop.write(self._report, session)
         if self.print_report and self._ranks.is_zero:
             self._warn(show(self._report, loop.place))
@@ -343,7 +340,7 @@ class EnergyMonitor:
         session, loop = self._running()
         session.synchronize()
         self._step.enter(session, epoch, stage)
-        loop.write_if_due(session, self._steps, self._ranks)
+        loop.write_if_due(session, self._ranks)
 
     def _find_ranks(self) -> Ranks:
         if self._fabric is not None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.elsewhere import Answer, Elsewhere
     from lightning_energy.ledger.news import News
     from lightning_energy.ledger.spans import Span
-    from lightning_energy.ledger.steps import Steps, SumsOfSteps
+    from lightning_energy.ledger.steps import Steps
     from lightning_energy.ledger.sums import Sums
     from lightning_energy.ledger.trace import Columns, Trace
 
@@ -272,12 +272,6 @@ class Ledger:
         with self.lock:
             self._take()
             return self.steps.take()
-
-    def take_sums_of_steps(self) -> SumsOfSteps | None:
-        """The sums of these steps; ``None`` when there are none."""
-        with self.lock:
-            self._take()
-            return self.steps.take_sums()
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
         """Curve and steps since the last call; ``None`` without a :class:`~lightning_energy.ledger.trace.Trace`."""

@@ -171,10 +171,7 @@ class Session:
     @property
     def is_power_seen(self) -> bool:
         """False where all power comes from a model: a curve of it would look like data."""
-        for channel in self.channels:  # noqa: SIM110 - a generator is a call for each, and a step of the training waits
-            if channel.info.quality != "estimated":
-                return True
-        return False
+        return any(channel.info.quality != "estimated" for channel in self.channels)
 
     @property
     def absent(self) -> list[str]:
@@ -275,16 +272,16 @@ class Session:
 
     def take_sums_of_steps(self) -> SumsOfSteps | None:
         """The sums of the training steps that became known since the last call; ``None`` when there are none."""
-        sums = self.ledger.take_sums_of_steps()
+        sums = self.ledger.steps.take_sums()
         if sums is None and self._sampler.failure is not None:  # nobody else takes the marks
             self._sampler.check(monotonic_ns())
-            sums = self.ledger.take_sums_of_steps()
+            sums = self.ledger.steps.take_sums()
         return sums
 
     @property
-    def has_steps(self) -> bool:
-        """True where training steps became known since the last call. Takes no lock."""
-        return bool(self.ledger.steps.found[0])
+    def steps(self) -> SumsOfSteps:
+        """The sums of all training steps that became known so far."""
+        return self.ledger.steps.found.sums
 
     def take_trace(self) -> tuple[Columns, Columns] | None:
         """Curve and steps since the last call; ``None`` when none are collected."""

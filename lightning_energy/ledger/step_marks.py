@@ -208,6 +208,7 @@ class BatchMarks(StepMarks):
 
     Attributes:
         counts: counts them, by stage.
+        plan: its first is :attr:`attend_at`, for those who have no time for a call.
         end_batch: called with a batch and its number in the epoch instead of :attr:`end`: marks the end, counts the
             batch, and returns true when there is more to do after a batch of the training.
         hooks_of: makes the hooks of a training step themselves, given a function that attends to a batch; ``None``
@@ -217,37 +218,35 @@ class BatchMarks(StepMarks):
         counts: see there.
     """
 
-    __slots__ = ("_plan", "counts", "end_batch", "hooks_of")
+    __slots__ = ("counts", "end_batch", "hooks_of", "plan")
     end_batch: Callable[[Any, int], bool]
     hooks_of: HooksOf | None
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        self._plan: list[Any] = [
-            math.inf
-        ]  # a list, which the closures share: its first is the next that is attended to
+        self.plan: list[Any] = [math.inf]  # a list, which the closures share: its first is the next that is attended to
         super().__init__()
 
     @property
     def attend_at(self) -> float:
         """The next batch of the epoch after which there is more to do than to leave a mark."""
-        attend_at: float = self._plan[0]
+        attend_at: float = self.plan[0]
         return attend_at
 
     @attend_at.setter
     def attend_at(self, batch_idx: float) -> None:
-        self._plan[0] = batch_idx
+        self.plan[0] = batch_idx
 
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage, apart=apart, rest=rest)
         counts = self.counts.of(stage)
         # the hooks of steps read it there, so that they touch no list of its own
-        self._plan = [0] if counts is None or counts.samples is None else counts.samples.seen
-        self._plan[0] = 0
-        self.end_batch = _batch_end(session.inbox, self.gap_code, counts, self._plan)
+        self.plan = [0] if counts is None or counts.samples is None else counts.samples.seen
+        self.plan[0] = 0
+        self.end_batch = _batch_end(session.inbox, self.gap_code, counts, self.plan)
         codes = session.code(epoch, stage, "step", rest), self.gap_code
-        self.hooks_of = partial(_hooks, session.inbox, codes, counts, self._plan)
+        self.hooks_of = partial(_hooks, session.inbox, codes, counts, self.plan)
 
     def leave(self, stage: str = NOWHERE[1]) -> None:
         """Forget a session that is over. Batches are still counted: a number that stops midway would be wrong.
@@ -257,7 +256,7 @@ class BatchMarks(StepMarks):
         """
         super().leave()
         self.hooks_of = None
-        self._plan[0] = math.inf
+        self.plan[0] = math.inf
         counts = self.counts.of(stage)
         count = _no_count if counts is None else counts.add
 

@@ -10,12 +10,14 @@ from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.accounts import AccountArrays
     from lightning_energy.ledger.marks import AtMarks
 
-__all__ = ["KnownSteps", "Look", "Steps", "SumsOfSteps"]
+__all__ = ["NO_STEPS", "Found", "KnownSteps", "Look", "Steps", "SumsOfSteps"]
 
 
 class SumsOfSteps(NamedTuple):
@@ -24,19 +26,22 @@ class SumsOfSteps(NamedTuple):
     Attributes:
         n: their number.
         energy_j: their joules.
-        duration_s: their seconds.
-        u2_j2: variance of ``energy_j`` in J², as in :class:`Steps`.
+        duration_s: their seconds, each from its start to the start of the next.
+        u2_j2: variance of ``energy_j`` in J² by the moments at which rows of steps begin and end.
     """
 
-    n: int
-    energy_j: float
-    duration_s: float
-    u2_j2: float
+    n: int = 0
+    energy_j: float = 0.0
+    duration_s: float = 0.0
+    u2_j2: float = 0.0
 
     def followed_by(self, others: SumsOfSteps) -> SumsOfSteps:
         """The sums of these and others."""
         n, energy_j, duration_s, u2_j2 = others
         return SumsOfSteps(self.n + n, self.energy_j + energy_j, self.duration_s + duration_s, self.u2_j2 + u2_j2)
+
+
+NO_STEPS = SumsOfSteps()
 
 
 class Steps(NamedTuple):
@@ -78,30 +83,56 @@ class Look(NamedTuple):
     looked: int = 0
 
 
-class KnownSteps:
-    """The steps that became known and were not taken yet.
+class Found(NamedTuple):
+    """Steps that became known.
 
     Attributes:
-        found: these steps, and the marks that were looked through. Any thread may read it, with no lock.
+        rows: the last of them, one for each booking; all that were not taken are there.
+        look: the marks that were looked through, without the steps.
+        end: how many rows there were so far.
+        sums: the sums of all of them, taken or not.
+    """
+
+    rows: tuple[Steps, ...]
+    look: Look
+    end: int
+    sums: SumsOfSteps
+
+
+class KnownSteps:
+    """The steps that became known, and those of them that were not taken yet.
+
+    One thread finds them and another one takes them, without a lock: each replaces an attribute of its own.
+
+    Attributes:
+        found: the steps. Any thread may read it.
+        taken: how many rows of steps were taken.
 
     Args:
         since: the marks that were looked through before.
+        sums: the sums of the steps before.
     """
 
-    def __init__(self, since: Look | None = None) -> None:
-        look = since or Look()
+    def __init__(self, since: Look | None = None, sums: SumsOfSteps = NO_STEPS) -> None:
+        self.taken = 0
         # replaced at once: a signal handler may raise between any two lines
-        self.found: tuple[tuple[Steps, ...], Look] = look.steps, look._replace(steps=())
+        self.found = Found((), since or Look(), 0, sums)
 
     @property
     def look(self) -> Look:
         """The marks that were looked through, without the steps."""
-        return self.found[1]
+        return self.found.look
+
+    @property
+    def news(self) -> tuple[Steps, ...]:
+        """The rows of steps that wait to be taken."""
+        rows, _, end, _ = self.found
+        return rows[len(rows) - (end - self.taken) :]
 
     @property
     def n(self) -> int:
         """The number of steps that wait to be taken."""
-        return sum(len(steps.energy_j) for steps in self.found[0])
+        return sum(len(steps.energy_j) for steps in self.news)
 
     def find(
         self,
@@ -123,12 +154,12 @@ class KnownSteps:
             accounts: the accounts.
             first: number of the first of them in the run; those that were looked through are not again.
         """
-        steps, look = self.found
+        look = self.look
         skip = 0 if first is None else max(look.looked - first, 0)
         time_ns, code, at_marks = time_ns[skip:], code[skip:], at_marks.part(slice(skip, None))
         if len(code):
             news, opened = self._found(look, time_ns, code, at_marks, accounts)
-            self.found = (*steps, *news), Look((), opened, int(code[-1]), look.looked + len(code))
+            self._add(news, Look((), opened, int(code[-1]), look.looked + len(code)))
 
     def go_on(self, looked: int, look: Look) -> None:
         """Take over where another has looked on.
@@ -137,9 +168,15 @@ class KnownSteps:
             looked: how many marks of the run were looked through before that; where more were here, nothing is done.
             look: what it came to.
         """
-        steps, before = self.found
-        if looked == before.looked:
-            self.found = (*steps, *look.steps), look._replace(steps=())
+        if looked == self.look.looked:
+            self._add(look.steps, look._replace(steps=()))
+
+    def _add(self, news: Sequence[Steps], look: Look) -> None:
+        """Add steps, and forget those that were taken."""
+        _, _, end, sums = self.found
+        for steps in news:
+            sums = sums.followed_by(steps.sums)
+        self.found = Found((*self.news, *news), look, end + len(news), sums)
 
     @staticmethod
     def _found(
@@ -168,20 +205,22 @@ class KnownSteps:
         return [Steps.of(np.diff(e)[good], np.diff(t)[good] * NS, u_j)], opened
 
     def take_sums(self) -> SumsOfSteps | None:
-        """The sums of the steps since the last call; ``None`` when there are none. Makes few calls."""
-        taken, look = self.found
-        if not taken:
+        """The sums of the steps since the last call; ``None`` when there are none. Takes no lock."""
+        rows, _, end, _ = self.found
+        n = end - self.taken
+        if not n:
             return None
-        self.found = (), look
-        sums = taken[0].sums
-        for steps in taken[1:]:
-            sums = sums.followed_by(steps.sums)
+        self.taken = end
+        sums = rows[-n].sums
+        if n > 1:
+            for steps in rows[1 - n :]:
+                sums = sums.followed_by(steps.sums)
         return sums
 
     def take(self) -> Steps | None:
         """The steps since the last call; ``None`` when there are none."""
-        taken, look = self.found
-        self.found = (), look
+        taken = self.news
+        self.taken += len(taken)
         if not taken:
             return None
         return Steps.of(

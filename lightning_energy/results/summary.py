@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.curves.resolution import aliasing_risk, resolution
@@ -25,63 +24,34 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.figures import Outcome
 
-__all__ = ["StepSums", "devices_of", "summarize"]
+__all__ = ["devices_of", "summarize", "u_of_mean_step"]
 
 PASSES = ("validate", "test")  # stages of which a report says the samples of a pass
 SHORT_S = 1.0  # seconds of a run in which a counter of 100 ms moves often enough to tell powers
 
 
-@dataclass
-class StepSums:
-    """The training steps whose energy has become known.
+def u_of_mean_step(steps: SumsOfSteps, train: Energy) -> Spread | None:
+    """The uncertainty of the mean energy of a step; ``None`` without any.
 
-    Attributes:
-        n: their number.
-        energy_j: their joules.
-        duration_s: their seconds, each from its start to the start of the next.
-        u2_j2: variance of ``energy_j`` in J² by the moments at which rows of steps begin and end.
+    Within an epoch the ends of neighbouring steps cancel. There remain the ends of each row of steps, and what is not
+    known of all training alike: the powers, the counter's delay, the gain.
+
+    Args:
+        steps: the steps.
+        train: energy of training, on the same devices.
     """
-
-    n: int = 0
-    energy_j: float = 0.0
-    duration_s: float = 0.0
-    u2_j2: float = 0.0
-
-    def take(self, session: Session) -> SumsOfSteps | None:
-        """Add the steps that became known since the last call, and return them; ``None`` when none did."""
-        news = session.take_sums_of_steps()
-        if news is not None:
-            self.add(news)
-        return news
-
-    def add(self, others: StepSums | SumsOfSteps) -> None:
-        """Add other steps."""
-        self.n += others.n
-        self.energy_j += others.energy_j
-        self.duration_s += others.duration_s
-        self.u2_j2 += others.u2_j2
-
-    def u_of_mean(self, train: Energy) -> Spread | None:
-        """The uncertainty of the mean energy of a step; ``None`` without any.
-
-        Within an epoch the ends of neighbouring steps cancel. There remain the ends of each row of steps, and what is
-        not known of all training alike: the powers, the counter's delay, the gain.
-
-        Args:
-            train: energy of training, on the same devices.
-        """
-        if not self.n or not train.energy_j:
-            return None
-        share = self.energy_j / train.energy_j
-        gain_j = share * math.sqrt(max(train.u_absolute_j**2 - train.u_j**2, 0.0))
-        u_j = math.hypot(math.sqrt(self.u2_j2), share * train.u_j)
-        return Spread(u_j / self.n, math.hypot(u_j, gain_j) / self.n)
+    if not steps.n or not train.energy_j:
+        return None
+    share = steps.energy_j / train.energy_j
+    gain_j = share * math.sqrt(max(train.u_absolute_j**2 - train.u_j**2, 0.0))
+    u_j = math.hypot(math.sqrt(steps.u2_j2), share * train.u_j)
+    return Spread(u_j / steps.n, math.hypot(u_j, gain_j) / steps.n)
 
 
 def summarize(
     session: Session,
     totals: Totals,
-    steps: StepSums,
+    steps: SumsOfSteps,
     ranks: Ranks,
     *,
     outcome: Outcome,
@@ -150,7 +120,7 @@ def summarize(
         steps=steps.n,
         step_j=steps.energy_j / steps.n if steps.n else None,
         samples=samples,
-        step_u=steps.u_of_mean(totals.energy(stage="train")),
+        step_u=u_of_mean_step(steps, totals.energy(stage="train")),
         sample_j=sample_j,
         sample_u=Spread.per(by_stage["train"], samples) if sample_j is not None and samples else None,
         units={stage: row for stage, row in of_all.items() if any(n != 0 for n in row.values())},
@@ -240,7 +210,7 @@ def devices_of(session: Session, totals: Totals, rank: int = 0) -> list[Device]:
     ]
 
 
-def _part(session: Session, totals: Totals, steps: StepSums, ranks: Ranks) -> _Part:
+def _part(session: Session, totals: Totals, steps: SumsOfSteps, ranks: Ranks) -> _Part:
     devices = devices_of(session, totals, ranks.rank)
     missing = [Missing(*row, rank=ranks.rank) for row in session.missing(totals)]
     notes = [
@@ -289,7 +259,7 @@ def _notes_on_ranks(ranks: Ranks) -> list[Note]:
     return [Note("incomplete", text)]
 
 
-def _notes_on_steps(session: Session, steps: StepSums) -> list[Note]:
+def _notes_on_steps(session: Session, steps: SumsOfSteps) -> list[Note]:
     if not steps.n:
         return []
     step_s = steps.duration_s / steps.n

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from inspect import isfunction
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsIndex, TypeVar, get_args
-from weakref import WeakMethod
 
 from lightning.pytorch import Callback
 
@@ -17,7 +16,7 @@ from lightning_energy.meters.find import MeterName
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training.added_on_ranks import is_on_all_ranks
 from lightning_energy.training.ending import LEFT_OUT
-from lightning_energy.training.error_guard import WarnOnce, warn_here
+from lightning_energy.training.error_guard import WarnOnce, guarded, warn_here
 from lightning_energy.training.lightning_private import called_in
 from lightning_energy.training.one_trainer import HOOKS, MIXED, REFUSED, Others, is_at_work
 from lightning_energy.training.run_memory import RunMemory
@@ -97,18 +96,6 @@ OWN = {"_memory", "_last_report", "evaluations", "_is_aside", "_others", *IDLE} 
 
 def _is_direct(hook: Any) -> bool:
     return getattr(hook, "__module__", None) == DIRECT
-
-
-def _weakly(attend: Callable[[Any, int], None]) -> Callable[[Any, int], None]:
-    """The same method, which does not keep its object alive: the object keeps the hook that calls it."""
-    weak = WeakMethod(attend)
-
-    def attend_weakly(trainer: Any, batch_idx: int) -> None:
-        method = weak()
-        if method is not None:
-            method(trainer, batch_idx)
-
-    return attend_weakly
 
 
 class _StateKey:
@@ -304,17 +291,17 @@ class CallbackBase(Callback):
         """End the run."""
         raise NotImplementedError
 
-    def _attend(self, trainer: Trainer, batch_idx: int) -> None:
-        """Do what there is to do after a batch besides its mark."""
+    def _give_up(self, where: str, error: Exception) -> None:
+        """Stop measuring after a defect of ours."""
         raise NotImplementedError
 
     def _follow(self, hooks: BatchHooks) -> None:
         """Let the hooks of batches do this from now on; those of training steps themselves, where nobody has others."""
         self._begin_batch, self._end_batch = hooks.begin, hooks.end
-        if hooks.direct_of is None:
+        if hooks.direct_of is None or self._run is None:
             self._forget_direct_hooks()
             return
-        for name, hook in zip(OF_STEPS, hooks.direct_of(_weakly(self._attend)), strict=True):
+        for name, hook in zip(OF_STEPS, hooks.direct_of(guarded(self._run.steps.attend, self)), strict=True):
             there = self.__dict__.get(name)
             if getattr(type(self), name).__module__ == OWNER and (there is None or _is_direct(there)):
                 self.__dict__[name] = hook

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -14,7 +15,7 @@ from lightning_energy.scores.scorer import AccuracyError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Warn", "WarnOnce", "never_fatal", "warn_here"]
+__all__ = ["Warn", "WarnOnce", "guarded", "never_fatal", "warn_here"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,3 +100,30 @@ def never_fatal(hook: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S,
             return None
 
     return guarded  # type: ignore[return-value]  # wraps() forgets that the first argument has no name
+
+
+def guarded(attend: Callable[[Any, int], None], owner: _GivesUp) -> Callable[[Any, int], None]:
+    """The same function of a Trainer and a batch, after whose defect ``owner`` gives up, as a hook of its own.
+
+    It does not keep its owner alive, which keeps the hook that calls it. Between that hook and the work there is this
+    one call: each takes microseconds where a training has emptied the processor's caches.
+
+    Args:
+        attend: the function.
+        owner: the object whose hook calls it.
+    """
+    owner_of = weakref.ref(owner)
+
+    def attend_or_give_up(trainer: Any, batch_idx: int) -> None:
+        try:
+            attend(trainer, batch_idx)
+        except (AccuracyError, Warning):
+            raise
+        except Exception as error:
+            if raised_by_handler(error):
+                raise
+            owner = owner_of()
+            if owner is not None:
+                owner._give_up("attend", error)  # noqa: SLF001 - as above
+
+    return attend_or_give_up

@@ -103,6 +103,10 @@ class Forecaster:
         if is_told and now.batches >= self._due:
             self._end_batches(trainer, now)
 
+    def rest(self, trainer: Trainer) -> int:
+        """Batches to come before :meth:`after_batches` has something to do; 0 where that may be now."""
+        return max(self._due - _batches(trainer), 0) if self._has_power else 0
+
     def begin_validation(self, trainer: Trainer) -> None:
         """End a stretch of batches: a validation begins."""
         self._end_batches(trainer, self._moment(trainer))

@@ -41,7 +41,9 @@ class Forecasts:
 
     Attributes:
         last: the last one; ``None`` before the first.
-        is_in_first_epoch: true in the session's first epoch, the only one whose steps are looked at.
+        attend_at: the batch of the epoch from which on :meth:`after_step` may have something to do; infinite after
+            the session's first epoch, the only one whose steps are looked at.
+        due_s: the time of ``time.monotonic()`` from which on it has, too.
 
     Args:
         books: this rank's books.
@@ -52,7 +54,7 @@ class Forecasts:
 
     def __init__(self, books: RankBooks, outputs: Outputs, conversion: Conversion | None, memory: RunMemory) -> None:
         self.last: Forecast | None = None
-        self.is_in_first_epoch = False
+        self.attend_at = math.inf
         self._books = books
         self._memory = memory
         self._spent: SpentJoules | None = None
@@ -61,7 +63,7 @@ class Forecasts:
         self._forecaster: Forecaster | None = None
         self._epochs = 0
         self._at_end: tuple[float, float] | None = None  # joules of all ranks at the last epoch's end, and their scale
-        self._begun_s = self._due_s = math.inf
+        self._begun_s = self.due_s = math.inf
 
     @never_fatal
     def begin(self, trainer: Trainer) -> None:
@@ -69,8 +71,8 @@ class Forecasts:
         if self._books.session is not None and self._books.is_fit:
             self._forecaster = Forecaster(SpentJoules(self._books.session).now_caught_up)
             self._forecaster.begin(trainer)
-            self._begun_s = self._due_s = time.monotonic()
-            self.is_in_first_epoch = True
+            self._begun_s = self.due_s = time.monotonic()
+            self.attend_at = 0
 
     @never_fatal
     def begin_epoch(self, trainer: Trainer, warn: Warn) -> None:
@@ -100,17 +102,27 @@ class Forecasts:
             self._forecaster.end_validation(trainer)
 
     @never_fatal
-    def after_step(self, trainer: Trainer, warn: Warn) -> None:
-        """Take in the batches up to a logging step of the first epoch, and forecast."""
+    def after_step(self, trainer: Trainer, batch_idx: int, warn: Warn) -> None:
+        """Take in the batches up to a logging step of the first epoch, and forecast.
+
+        Args:
+            trainer: the Trainer.
+            batch_idx: the batch of the epoch.
+            warn: takes a topic's first warning.
+        """
         forecaster, books = self._forecaster, self._books
         if forecaster is None:
             return
         forecaster.after_batches(trainer)
-        if books.ranks.size > 1 or books.session is None or not forecaster.seen.batches:
+        self.attend_at = batch_idx + forecaster.rest(trainer)
+        if books.ranks.size > 1 or books.session is None:
+            self.due_s = math.inf
+            return
+        if not forecaster.seen.batches:
             return
         now_s = time.monotonic()
-        if now_s >= self._due_s:
-            self._due_s = now_s + max(EVERY_S, SHARE * (now_s - self._begun_s))
+        if now_s >= self.due_s:
+            self.due_s = now_s + max(EVERY_S, SHARE * (now_s - self._begun_s))
             if self._spent is None:  # the accounts are summed up this once
                 self._spent = SpentJoules.of_totals(books.session)
             spent_j = (self._memory.before.energy_j or 0.0) + self._spent.now().spent_j
@@ -130,7 +142,7 @@ class Forecasts:
         if self._forecaster is None:
             return
         self._epochs += 1
-        self.is_in_first_epoch = False
+        self.attend_at = self.due_s = math.inf
         self._forecaster.end_epoch(trainer)
         if self._books.ranks.is_zero:
             spent_j = total.energy_j if own.energy_j else None  # without energy it knows nothing of the others' pace
@@ -141,7 +153,7 @@ class Forecasts:
     def _give_up(self, where: str, error: Exception) -> None:
         """Forecast no more after a defect; the energy is measured all the same."""
         self._forecaster = self.last = None
-        self.is_in_first_epoch = False
+        self.attend_at = self.due_s = math.inf
         self._books.remark(f"No forecast after {type(error).__name__} in {where}: {error}. Please report this as a bug")
 
     @property

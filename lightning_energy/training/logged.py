@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "epoch_phases",
+    "give",
     "log",
     "log_late",
     "phase_energies",
@@ -153,7 +154,7 @@ def log(
             warn("log", f"EnergyCallback: {text}; the loggers get it nevertheless")
     told = values if is_apart else refused
     if told:
-        _give(trainer, {**told, "epoch": trainer.current_epoch}, logger_step(trainer) - is_training, warn)
+        give(trainer, {**told, "epoch": trainer.current_epoch}, logger_step(trainer) - is_training, warn)
 
 
 def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
@@ -162,7 +163,7 @@ def log_late(trainer: Trainer, values: Mapping[str, float], warn: Warn) -> None:
         trainer.callback_metrics[key] = trainer.logged_metrics[key] = torch.tensor(value)
     if values:
         step, columns = logged_place(trainer)
-        _give(trainer, {**values, **columns}, step, warn)
+        give(trainer, {**values, **columns}, step, warn)
 
 
 def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn, *, is_epoch_end: bool = False) -> None:
@@ -176,10 +177,18 @@ def to_loggers(trainer: Trainer, values: Mapping[str, float], warn: Warn, *, is_
         warn: takes a topic's first warning.
         is_epoch_end: whether an epoch of training ends: Lightning's step is one ahead then.
     """
-    _give(trainer, {**values, "epoch": trainer.current_epoch}, logger_step(trainer) - is_epoch_end, warn)
+    give(trainer, {**values, "epoch": trainer.current_epoch}, logger_step(trainer) - is_epoch_end, warn)
 
 
-def _give(trainer: Trainer, row: Mapping[str, float], step: int, warn: Warn) -> None:
+def give(trainer: Trainer, row: Mapping[str, float], step: int, warn: Warn) -> None:
+    """Give a row to the loggers alone. A logger's fault gives one warning and never ends the training.
+
+    Args:
+        trainer: the Trainer.
+        row: the values by their names, with the epoch.
+        step: the step.
+        warn: takes a topic's first warning.
+    """
     for logger in trainer.loggers:
         try:
             logger.log_metrics(metrics={**row}, step=step)

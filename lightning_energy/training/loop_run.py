@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.totals import Totals
     from lightning_energy.results.figures import Outcome
     from lightning_energy.results.report import Report
-    from lightning_energy.results.summary import StepSums
 
 __all__ = ["FOLDER", "LoopRun", "metric_of"]
 
@@ -196,21 +195,22 @@ class LoopRun:
             self._ends.add(epoch, len(self._epochs))
         self._epochs.append(row)
 
-    def report(self, session: Session, steps: StepSums, ranks: Ranks, outcome: Outcome) -> Report:
+    def report(self, session: Session, ranks: Ranks, outcome: Outcome) -> Report:
         """The report of the loop so far. All ranks take part, unless this one goes on alone.
 
         With the last one the rows of epochs become final, but for their totals, which end where a metric was logged.
         """
+        session.take_sums_of_steps()  # or they would be kept one by one
         totals, between = session.totals(), None
         if outcome != "running":
             known = self._ends.final(self._epochs, totals, ranks, without=EVALUATIONS)
             self._epochs, between = known.rows, known.between
-        is_training = bool(steps.n or not self._stages or self._stages - EVALUATIONS)
+        is_training = bool(session.steps.n or not self._stages or self._stages - EVALUATIONS)
         problem = self._problem()
         report = summarize(
             session,
             totals,
-            steps,
+            session.steps,
             ranks,
             outcome=outcome,
             stages=totals.stages if outcome == "running" else None,
@@ -232,14 +232,13 @@ class LoopRun:
             return report
         return replace(report, verdict=judge(Evidence(report, self._epochs, self._recorder.what)))
 
-    def write_if_due(self, session: Session, steps: StepSums, ranks: Ranks) -> None:
+    def write_if_due(self, session: Session, ranks: Ranks) -> None:
         """Bring the record up to date soon when it is a minute old: a loop that is killed leaves one. Never raises."""
         self._tell()
         if not self._recorder.is_due or self._later.is_busy or not session.is_ours:
             return
         try:
-            steps.take(session)
-            report = self.report(session, steps, ranks.alone() if ranks.size > 1 else ranks, "running")
+            report = self.report(session, ranks.alone() if ranks.size > 1 else ranks, "running")
             self._later.do("record", partial(self._write, report, [*self._epochs], [], self._untold.append))
         except Exception as error:  # our defect must not end the loop
             if raised_by_handler(error):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.accounts import NO_ACCOUNT
 from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.steps import KnownSteps
 from lightning_energy.ledger.totals import Totals
 from lightning_energy.meters.clock import monotonic_ns
 from lightning_energy.meters.find import OpenMeters
 from lightning_energy.meters.handlers import forgive, raised_by_handler
 from lightning_energy.meters.units import NS
 from lightning_energy.results.notes import Note
-from lightning_energy.results.summary import StepSums
 from lightning_energy.training.epoch_rows import EpochEnds
 from lightning_energy.training.error_guard import warn_here
 
@@ -41,10 +41,11 @@ class RankBooks:
     Attributes:
         session: the session that measures; ``None`` once the books are closed.
         ranks: the ranks that come to a reduction.
-        steps: the training steps whose energy has become known.
+        known: the training steps whose energy becomes known.
         epochs: the epochs of this session that have a row.
         ended_lately: whether the last epoch's end had its totals from the end of its validation.
         is_fit: whether this is a ``fit``: the energies of other runs are not those of a training.
+        is_power_seen: as of the session, when totals were asked for last: a step of the training has no time to ask.
 
     Args:
         session: a running session, closed by :meth:`close`.
@@ -80,10 +81,10 @@ class RankBooks:
     ) -> None:
         self.session: Session | None = session
         self.ranks = ranks
-        self.steps = StepSums()
+        self.known = session.ledger.steps
         self.epochs = EpochEnds()
         self.ended_lately = False
-        self.is_fit = is_fit
+        self.is_fit, self.is_power_seen = is_fit, session.is_power_seen
         self._memory = memory
         self._warn = warn
         self._left = left
@@ -175,7 +176,7 @@ class RankBooks:
         self.ended_lately = is_lately if or_lately else self.ended_lately
         if is_lately and kept is not None:
             return kept[0]
-        totals = self.session.totals()
+        totals, self.is_power_seen = self.session.totals(), self.session.is_power_seen
         self._lately = (totals, now_ns) if keeps else None
         return totals
 
@@ -202,10 +203,12 @@ class RankBooks:
 
     def take_steps(self) -> SumsOfSteps | None:
         """Training steps that became known since the last call; ``None`` when there are none."""
-        news = None if self.session is None else self.session.take_sums_of_steps()
-        if news is not None:
-            self.steps.add(news)
-        return news
+        return None if self.session is None else self.session.take_sums_of_steps()
+
+    @property
+    def steps(self) -> SumsOfSteps:
+        """The sums of all training steps whose energy has become known."""
+        return self.known.found.sums
 
     def report_troubles(self) -> None:
         """Warn of sensors that failed: each rank of its own, as the others do not know."""
@@ -260,6 +263,7 @@ class RankBooks:
 
     def _leave(self) -> None:
         session, self.session = self.session, None
+        self.known = KnownSteps(sums=self.steps)  # there will be no more
         self._left()
         if session is not None:
             session.close()

@@ -178,7 +178,7 @@ class Reporter:
             summarize,
             session,
             totals,
-            replace(self._books.steps),
+            self._books.steps,
             ranks,
             outcome=outcome,
             stages=stages,

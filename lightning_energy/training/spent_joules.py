@@ -60,7 +60,8 @@ class SpentJoules:
 
     def __init__(self, session: Session, has_ended: Callable[[], bool] | None = None) -> None:
         self._channels: list[Channel] = session.channels
-        self._session, self._asked_ns, self._waited_ns = session, 0, 0
+        self._session = session
+        self._fetched_ns = [0, 0]  # when later values were fetched last: without waiting for them, and with it
         self._has_ended = has_ended
         self._curves_begin_j = 0.0
         self._last = Spending(0.0, 0.0, 0)
@@ -86,23 +87,23 @@ class SpentJoules:
 
     def now_and_soon(self) -> Spending:
         """The energy up to now; where it is not known for the last second, later values are there at the next call."""
-        now_ns, found = monotonic_ns(), self.now()
-        if now_ns - max(found.known_ns or 0, self._asked_ns) > FRESH_NS:
-            self._asked_ns = now_ns
-            self._session.ask()
-        return found
+        return self._now(self._session.ask, waits=False)
 
     def now_caught_up(self) -> Spending:
         """The energy up to now; where it is not known for the last second, a little is waited for what a helper read.
 
         For the ends of stretches that are judged by what is known of them; once a second at most.
         """
+        return self._now(self._session.catch_up, waits=True)
+
+    def _now(self, fetch: Callable[[], None], *, waits: bool) -> Spending:
+        """The energy up to now; later values are fetched where they are old, but once a second at most."""
         now_ns, found = monotonic_ns(), self.now()
-        if now_ns - max(found.known_ns or 0, self._waited_ns) <= FRESH_NS:
+        if now_ns - max(found.known_ns or 0, self._fetched_ns[waits]) <= FRESH_NS:
             return found
-        self._waited_ns = now_ns
-        self._session.catch_up()
-        return self.now()
+        self._fetched_ns[waits] = now_ns
+        fetch()
+        return self.now() if waits else found
 
     @property
     def devices(self) -> int:

@@ -6,10 +6,10 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from lightning_energy.training import log_keys
 from lightning_energy.training.foresight import Foresight
 from lightning_energy.training.lightning_private import logger_step
-from lightning_energy.training.logged import to_loggers
+from lightning_energy.training.log_keys import POWER_W, STEP_J
+from lightning_energy.training.logged import give
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -56,12 +56,12 @@ class StepLog:
         self._books = books
         self._marks = marks
         self._metrics = metrics
-        self._reporter = reporter
+        self._reporter, self._forecasts = reporter, reporter.forecasts
         self._outputs = outputs
         self._warn = warn
         self._unlogged: SumsOfSteps | None = None
         self._last_step = -1  # of the logger
-        self._keep_up_at_s = time.monotonic() + KEEP_UP_S
+        self._keep_up_at_s, self._due_s = time.monotonic() + KEEP_UP_S, 0.0
         self._epoch_end, self._validation_end = Foresight(), Foresight()
         self._epoch_end_at, self._look_ahead_at = math.inf, 0.0
 
@@ -81,18 +81,24 @@ class StepLog:
         since = (step + 1) % every if every else 1
         if since == 0 and step != self._last_step:  # several micro-batches share a step
             self._last_step = step
-            self.log(trainer)
+            self.log(trainer, step)
+            now_s = time.monotonic()
+            if now_s >= self._due_s or batch_idx >= self._forecasts.attend_at:
+                self._look_around(trainer, batch_idx, now_s)
         elif batch_idx % KEEP_UP_EVERY == KEEP_UP_EVERY - 1:
             self.keep_up()
         if self._metrics.found:  # whose batches are all looked at
             self._metrics.feed_at_end(trainer.num_training_batches, batch_idx)
             return
         attend_at: float = batch_idx + KEEP_UP_EVERY - (batch_idx + 1) % KEEP_UP_EVERY
+        if every and batch_idx + every - since < attend_at:
+            attend_at = batch_idx + every - since
         if not self._books.ended_lately:  # else all that an epoch's end asks for is known from its validation's
             if not 0 < batch_idx < self._look_ahead_at:
                 self._look_ahead(trainer.num_training_batches, batch_idx)
-            attend_at = min(attend_at, self._epoch_end_at)
-        self._marks.attend_at = min(attend_at, batch_idx + every - since) if every else attend_at
+            if self._epoch_end_at < attend_at:  # noqa: PLR1730 - `min` is a call
+                attend_at = self._epoch_end_at
+        self._marks.plan[0] = attend_at
 
     def _look_ahead(self, batches: float, batch_idx: int) -> None:
         """Plan the batch shortly before the end of an epoch, and to look again halfway to it: the pace may change."""
@@ -117,26 +123,38 @@ class StepLog:
         before, news = self._unlogged, self._books.take_steps()
         self._unlogged = news if before is None else before if news is None else before.followed_by(news)
 
-    def log(self, trainer: Trainer) -> None:
-        """Log the steps that became known since the last logging step."""
-        session, news, forecasts = self._books.session, self._unlogged, self._reporter.forecasts
-        if session is not None and session.has_steps:
-            self.sum_up()
-            news = self._unlogged
-        if news is not None:
-            self._unlogged = power_w = None
-            values = {log_keys.STEP_J: news.energy_j / news.n}
-            if session is not None and session.is_power_seen:
-                values[log_keys.POWER_W] = power_w = news.energy_j / news.duration_s
-            to_loggers(trainer, values, self._warn)
-            if self._outputs.bar is not None and session is not None:
-                self._show(self._outputs.bar, session, power_w)
-        if forecasts.is_in_first_epoch:
-            forecasts.after_step(trainer, self._warn)
-        now_s = time.monotonic()
+    def log(self, trainer: Trainer, step: int) -> None:
+        """Log the steps that became known since the last logging step.
+
+        Args:
+            trainer: the Trainer.
+            step: the loggers' step.
+        """
+        known, news = self._books.known, self._unlogged
+        if known.found.end != known.taken:
+            more = known.take_sums()
+            news = more if news is None else news if more is None else news.followed_by(more)
+        if news is None:
+            return
+        n, energy_j, duration_s, _ = news
+        self._unlogged = power_w = None
+        row = {STEP_J: energy_j / n}
+        if self._books.is_power_seen:
+            row[POWER_W] = power_w = energy_j / duration_s
+        row["epoch"] = trainer.current_epoch
+        give(trainer, row, step, self._warn)
+        if self._outputs.bar is not None and self._books.session is not None:
+            self._show(self._outputs.bar, self._books.session, power_w)
+
+    def _look_around(self, trainer: Trainer, batch_idx: int, now_s: float) -> None:
+        """Do what few logging steps do: forecast, and keep up where batches take long."""
+        forecasts = self._forecasts
+        if forecasts.attend_at < math.inf:
+            forecasts.after_step(trainer, batch_idx, self._warn)
         if now_s >= self._keep_up_at_s:
             self._keep_up_at_s = now_s + KEEP_UP_S
             self.keep_up()
+        self._due_s = min(self._keep_up_at_s, forecasts.due_s)
 
     def _show(self, bar: BarFigures, session: Session, power_w: float | None) -> None:
         """Bring the progress bar up to date, if it has our figures."""

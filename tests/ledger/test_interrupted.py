@@ -16,7 +16,6 @@ from lightning_energy.ledger import elsewhere as elsewhere_module
 from lightning_energy.ledger.elsewhere import Elsewhere
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.trace import Trace
-from lightning_energy.results.summary import StepSums
 from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import INFO, START, Clock, S
 
@@ -77,7 +76,7 @@ def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None, *,
     exact = [lambda: elsewhere is None] * 2  # a process works out what is to be looked for
     trace, first = Trace(["a", "b"], START), None if only_then else elsewhere
     ledger = Ledger(curves, clock=clock, is_exact=exact, trace=trace, elsewhere=first)
-    interrupt, taken, sums = Interrupt(at, FILES if elsewhere else {*FILES, TABLE}), [], StepSums()
+    interrupt, taken = Interrupt(at, FILES if elsewhere else {*FILES, TABLE}), []
 
     def again(function) -> None:
         try:
@@ -106,7 +105,8 @@ def play(at: dict[int, tuple[Line, int]], elsewhere: Elsewhere | None = None, *,
     for rows in (ledger.take_trace(),):
         taken += [*sorted(rows[0]["time_s"].tolist()), *rows[1]["start_s"].tolist(), *rows[1]["energy_j"].tolist()]
     steps = ledger.take_steps()
-    sums.add(StepSums(len(steps.energy_j), float(steps.energy_j.sum()), float(steps.duration_s.sum()), steps.u_j**2))
+    sums = ledger.steps.found.sums
+    assert sums[:3] == pytest.approx(steps.sums[:3])
     totals = ledger.totals()
     of_kinds = [totals.energy(kind=kind, epoch=epoch).energy_j for kind in ("step", "gap") for epoch in (0, 1)]
     return interrupt, np.array([*of_kinds, sums.n, sums.energy_j, sums.duration_s, *taken])

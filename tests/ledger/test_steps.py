@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
+from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -91,15 +94,60 @@ def test_sums_of_steps_are_those_of_the_steps(booked):
         for known in (one, other):
             known.go_on(0, Look((news,)))
     steps, sums = one.take(), other.take_sums()
-    assert other.found == ((), Look())
+    assert (other.news, other.look) == ((), Look())
     if not booked:
         assert (steps, sums) == (None, None)
         return
+    assert sums == other.found.sums
     assert sums.n == steps.sums.n == len(steps.energy_j)
     assert sums.energy_j == pytest.approx(math.fsum(steps.energy_j))
     assert sums.duration_s == pytest.approx(math.fsum(steps.duration_s))
     assert sums.u2_j2 == pytest.approx(steps.u_j**2)
     assert other.take_sums() is None
+
+
+def before_line(n: int, other, function) -> bool:
+    """Call another function before the n-th line in the file of KnownSteps that one comes to; false: it has fewer."""
+    left = n
+
+    def trace(frame, event, _argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("ledger/steps.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == -1:
+                other()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function()
+    finally:
+        sys.settrace(None)
+    return left < 0
+
+
+@pytest.mark.parametrize("is_taken_amidst", [True, False])
+def test_steps_are_taken_once_while_another_thread_finds_more(is_taken_amidst):
+    """Neither holds a lock: between any two lines of one, the other may come."""
+    for line in count():
+        known, taken = KnownSteps(), []
+
+        def find(energy_j, known=known) -> None:
+            known.go_on(0, Look((Steps.of(np.array([energy_j]), np.array([1.0]), 0.0),)))
+
+        def take(known=known, taken=taken) -> None:
+            taken.append(known.take_sums())
+
+        find(1.0), find(2.0), take(), find(4.0), find(8.0)
+        if not before_line(line, *((take, partial(find, 16.0)) if is_taken_amidst else (partial(find, 16.0), take))):
+            break
+        find(32.0), take()
+        assert sum(sums.energy_j for sums in taken if sums is not None) == 63.0
+        assert known.found.sums == (6, 63.0, 6.0, 0.0)
+        assert (known.n, known.take_sums()) == (0, None)
+    assert line > 5
 
 
 def test_an_open_step_is_not_known_and_one_with_missing_time_is_none():

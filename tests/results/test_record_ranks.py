@@ -17,13 +17,14 @@ from lightning_energy.commands.main import main
 from lightning_energy.ledger.phases import PhaseEnergy
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
+from lightning_energy.ledger.steps import SumsOfSteps
 from lightning_energy.meters import MeterInfo, open_meters
 from lightning_energy.results.formats import convert
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import Record, Samples, make_record
 from lightning_energy.results.record_ranks import load_record, rank_file, rank_files
 from lightning_energy.results.rows import SessionRow
-from lightning_energy.results.summary import StepSums, summarize
+from lightning_energy.results.summary import summarize
 from lightning_energy.results.write import write_record
 
 SCHEMA = json.loads((Path(lightning_energy.__file__).parent / "results/record.schema.json").read_text())
@@ -43,7 +44,7 @@ def left_by(rank: int, outcome: str = "interrupted", samples: int | None = 10) -
     ranks = Ranks(N_RANKS, rank).alone()
     units = {"train": {"samples": samples, "tokens": 7}, **({} if rank else {"validate": {"samples": 4, "tokens": 5}})}
     report = summarize(
-        session, session.totals(), StepSums(), ranks, outcome=outcome, units=units, passes={"validate": 4}
+        session, session.totals(), SumsOfSteps(), ranks, outcome=outcome, units=units, passes={"validate": 4}
     )
     session.close()
     row = SessionRow(0.0, outcome, report.session)

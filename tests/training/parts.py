@@ -151,7 +151,7 @@ class Looked(StepLog):
         self.now = (trainer.current_epoch, batch_idx)
         super().attend(trainer, batch_idx)
 
-    def log(self, trainer: Any) -> None:
+    def log(self, trainer: Any, step: int) -> None:
         self.logged.append(self.now)
 
     def keep_up(self) -> None:

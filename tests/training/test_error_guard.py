@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import inspect
 import pickle
 import warnings
+import weakref
 from contextlib import nullcontext
 
 import lightning as L
@@ -11,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_energy import EnergyCallback
 from lightning_energy.scores.scorer import AccuracyError
-from lightning_energy.training.error_guard import WarnOnce, never_fatal, warn_here
+from lightning_energy.training.error_guard import WarnOnce, guarded, never_fatal, warn_here
 from tests.modules import Classifier, Data
 
 
@@ -46,6 +48,8 @@ def test_a_defect_is_given_up_at(error):
     owner = Owner()
     assert owner.hook(fail, error) is None
     assert owner.given_up == [("hook", error)]
+    guarded(lambda _trainer, _batch_idx: fail(error), owner)(None, 0)
+    assert owner.given_up[1:] == [("attend", error)]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,20 @@ def test_what_is_meant_for_the_user_passes(error):
     owner = Owner()
     with pytest.raises(type(error)):
         owner.hook(fail, error)
+    with pytest.raises(type(error)):
+        guarded(lambda _trainer, _batch_idx: fail(error), owner)(None, 0)
     assert owner.given_up == []
+
+
+def test_a_function_that_is_guarded_keeps_no_owner_alive():
+    owner, done = Owner(), []
+    attend = guarded(lambda trainer, batch_idx: done.append((trainer, batch_idx)) or fail(OSError("ours")), owner)
+    there = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert there() is None
+    attend("trainer", 3)  # nobody is left to give up
+    assert done == [("trainer", 3)]
 
 
 def texts(warn, *pairs) -> list[str]:

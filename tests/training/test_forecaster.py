@@ -272,11 +272,12 @@ def forecasts_of(*meters: Any, **kwargs: Any) -> tuple[Any, Any, Parts]:
     """The forecasts of a training whose first epoch was worked through, and its Trainer."""
     parts, trainer = Parts(*meters, **kwargs), lightning_like()
     found, total = parts.reporter.forecasts, trainer.fit_loop.epoch_loop.batch_progress.total
+    assert (found.attend_at, found.due_s) == (math.inf, math.inf)  # nothing to do before it begins
     total.ready = 0
     found.begin(trainer)
     for total.ready in (5, 10):
         spend(parts.session)
-        found.after_step(trainer, parts.warn)
+        found.after_step(trainer, total.ready, parts.warn)
     return found, trainer, parts
 
 
@@ -288,13 +289,13 @@ def test_in_a_long_first_epoch_forecasts_become_rare(monkeypatch):
     trainer.loggers, made_s = [logger], []
     for now_s[0] in range(1, 3601):
         rows = len(logger.rows)
-        found.after_step(trainer, parts.warn)
+        found.after_step(trainer, 10, parts.warn)
         made_s += [now_s[0]] * (len(logger.rows) - rows)
     parts.books.close()
     assert made_s[:50] == [*range(1, 51)]
     assert len(made_s) <= 50 + math.log(72) / math.log(1.02)
     assert max(later / earlier for earlier, later in pairwise(made_s[50:])) <= 1.02 + 1 / 50
-    assert found.is_in_first_epoch
+    assert found.attend_at < math.inf
     assert parts.warn == []
 
 

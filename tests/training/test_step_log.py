@@ -110,7 +110,7 @@ def test_steps_are_logged_once(parts):
     trainer.fit_loop.epoch_loop._batches_that_stepped = 8
     one.steps.attend(trainer, 2)
     assert logger.rows[1:] == [(8, {log_keys.POWER_W: pytest.approx(200.0), log_keys.STEP_J: 3.0, "epoch": 0})]
-    one.steps.log(trainer_like(loggers=[logger], step=9))
+    one.steps.log(trainer_like(loggers=[logger]), 9)
     assert len(logger.rows) == 2
 
 
@@ -133,7 +133,7 @@ def test_what_was_kept_up_with_is_logged_later(parts):
     one, logger = parts(), MemoryLogger()
     one.steps.keep_up()
     one.steps.sum_up()
-    one.steps.log(trainer_like(loggers=[logger]))
+    one.steps.log(trainer_like(loggers=[logger]), 0)
     assert [values[log_keys.STEP_J] for _, values in logger.rows] == pytest.approx([one.books.steps.energy_j])
 
 
@@ -149,7 +149,7 @@ def test_only_validations_with_an_end_that_is_known_are_looked_ahead_to():
 
 def test_without_news_nothing_is_logged():
     one, logger = Parts(), MemoryLogger()
-    one.steps.log(trainer_like(loggers=[logger]))
+    one.steps.log(trainer_like(loggers=[logger]), 0)
     assert logger.rows == []
     one.books.close()
 
