@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import socket
-import struct
 import threading
 import time
 from contextlib import suppress
@@ -34,9 +33,9 @@ __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "se
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("numpy", "psutil", "lightning_energy")  # the packages that it imports
+CODE = np.uint32  # an account's number in a message
 READY = b"r"  # its first word: it can do the work
-HEADER = struct.Struct("<Q")  # the number of bytes that follow
-FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
+PACKET = 1 << 16  # bytes of a packet at most: most messages are one, which wakes the reader once
 LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
 OF_BOOK = Facts, bytes, bytes | None, Told  # what an answer has of each
@@ -93,16 +92,22 @@ class Ask(NamedTuple):
     Attributes:
         begun: where the process has not answered the last one, or something else was booked meanwhile.
         tables: classes and accounts, where they have changed.
-        marks: by clock, times and accounts of the marks since the last request.
+        marks: by clock, times and accounts of the marks since the last request, in few bytes.
         news: by curve, how many marks of the run are among what is to be booked, and the news, without marks.
         tells_all: see :class:`Task`.
     """
 
     begun: Begun | None
     tables: tuple[Classes, AccountArrays] | None
-    marks: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    marks: list[tuple[bytes, bytes]]
     news: dict[int, tuple[int, tuple[Any, ...]]]
     tells_all: bool
+
+    def times_and_codes(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The marks, by clock."""
+        return [
+            (np.frombuffer(times, np.int64), np.frombuffer(codes, CODE).astype(np.int64)) for times, codes in self.marks
+        ]
 
 
 class Done(NamedTuple):
@@ -166,12 +171,12 @@ class Elsewhere:
     """
 
     def __init__(self) -> None:
-        self._side: SideProcess | None = SideProcess(BOOT, NEEDED) if can_start() else None
+        self._side: SideProcess | None = SideProcess(BOOT, NEEDED, socket.SOCK_SEQPACKET) if can_start() else None
         self._is_started = self._is_ready = False
         self._since_s = time.monotonic()
         self._turn = threading.Lock()  # held while the process works
         self._known: _Known | None = None
-        self._buffer = bytearray(FIRST_BYTES)
+        self._buffer = bytearray(PACKET)
 
     def leave(self) -> None:
         """Have nothing to do with the process any more."""
@@ -267,13 +272,15 @@ def _ask(task: Task, known: _Known | None) -> Ask:
         if known is None
         else [end - marks.dropped for end, marks in zip(known.ends, task.marks, strict=True)]
     )
-    none = np.empty(0, dtype=np.int64)
     return Ask(
         begun,
         None if has_tables else (task.classes, task.arrays),
-        [(marks.time_ns[n:], marks.code[n:]) for n, marks in zip(since, task.marks, strict=True)],
+        [
+            (marks.time_ns[n:].tobytes(), marks.code[n:].astype(CODE).tobytes())
+            for n, marks in zip(since, task.marks, strict=True)
+        ],
         {
-            number: (news.passed, tuple(news._replace(time_ns=none, code=none)[1:]))
+            number: (news.passed, (*news[1:3], None, None, *news[5:]))
             for number, news in enumerate(task.news)
             if news is not None
         },
@@ -344,13 +351,16 @@ def _open(done: Done) -> None:
 
 
 def send(sock: socket.socket, message: object) -> None:
-    """Send a message.
+    """Send a message: packets of ``PACKET`` bytes, and at last one that has fewer.
 
     Raises:
         OSError: nobody takes it.
     """
-    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    sock.sendall((HEADER.pack(len(data)) + data).ljust(FIRST_BYTES, b"\0"), socket.MSG_NOSIGNAL)
+    rest = memoryview(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+    while len(rest) >= PACKET:
+        sock.send(rest[:PACKET], socket.MSG_NOSIGNAL)
+        rest = rest[PACKET:]
+    sock.send(rest or b"\0", socket.MSG_NOSIGNAL)  # an empty one would be the end of all
 
 
 def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray) -> Any:
@@ -359,28 +369,30 @@ def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray) ->
     Args:
         sock: connected with the sender.
         wait: called whenever nothing came within the socket's timeout; what it raises ends the wait.
-        buffer: of ``FIRST_BYTES``, used again and again.
+        buffer: of ``PACKET`` bytes, used again and again.
 
     Raises:
         EOFError: there will be none any more.
         OSError: the same.
     """
-    _read(sock, memoryview(buffer), wait)
-    end = HEADER.size + HEADER.unpack_from(buffer)[0]
-    if end > FIRST_BYTES:
-        buffer = buffer + bytes(end - FIRST_BYTES)
-        _read(sock, memoryview(buffer)[FIRST_BYTES:], wait)
-    return pickle.loads(memoryview(buffer)[HEADER.size : end])  # noqa: S301 - of a process of ours
+    n = _read(sock, buffer, wait)
+    if n < PACKET:
+        return pickle.loads(memoryview(buffer)[:n])  # noqa: S301 - of a process of ours
+    data = bytearray()
+    while n == PACKET:
+        data += buffer
+        n = _read(sock, buffer, wait)
+    return pickle.loads(data + buffer[:n])  # noqa: S301 - same
 
 
-def _read(sock: socket.socket, into: memoryview, wait: Callable[[], None]) -> None:
-    got = 0
-    while got < len(into):
+def _read(sock: socket.socket, into: bytearray, wait: Callable[[], None]) -> int:
+    """Read a packet; the number of its bytes."""
+    while True:
         try:
-            more = sock.recv_into(into[got:], 0, socket.MSG_WAITALL)
+            n = sock.recv_into(into)
         except BlockingIOError:
             wait()
         else:
-            if not more:
+            if not n:
                 raise EOFError
-            got += more
+            return n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,14 @@ class Steps(NamedTuple):
         """Steps with their sums."""
         sums = SumsOfSteps(len(energy_j), float(energy_j.sum()), float(duration_s.sum()), u_j * u_j)
         return cls(energy_j, duration_s, u_j, sums)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The same in plain values, which are unpickled in few calls."""
+        return _steps, (self.energy_j.tobytes(), self.duration_s.tobytes(), self.u_j, tuple(self.sums))
+
+
+def _steps(energy_j: bytes, duration_s: bytes, u_j: float, sums: tuple[int, float, float, float]) -> Steps:
+    return Steps(np.frombuffer(energy_j), np.frombuffer(duration_s), u_j, SumsOfSteps(*sums))
 
 
 class Look(NamedTuple):
