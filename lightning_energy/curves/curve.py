@@ -10,7 +10,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -81,10 +81,17 @@ class Knots:
         """These knots, followed by others that are later."""
         return Knots.joined([self, others]) if others.time_ns.size else self
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The same in plain values, which are pickled in few calls."""
+    def plain(self) -> bytes:
+        """The same in bytes."""
         columns = self.time_ns, self.half_width_ns, self.quality, self.energy_j, self.variance_j2
-        return _knots, (b"".join([column.tobytes() for column in columns]),)
+        return b"".join([column.tobytes() for column in columns])
+
+    @classmethod
+    def of_plain(cls, data: bytes) -> Knots:
+        """The knots whose :meth:`plain` this is."""
+        time_ns, half_width_ns, quality = np.frombuffer(data, np.int64).reshape(5, -1)[:3]
+        energy_j, variance_j2 = np.frombuffer(data, np.float64).reshape(5, -1)[3:]
+        return cls(time_ns, energy_j, half_width_ns, quality, variance_j2)
 
     @classmethod
     def joined(cls, parts: Sequence[Knots]) -> Knots:
@@ -96,13 +103,6 @@ class Knots:
             np.concatenate([part.quality for part in parts]),
             np.concatenate([part.variance_j2 for part in parts]),
         )
-
-
-def _knots(data: bytes) -> Knots:
-    of_integers, of_floats = np.frombuffer(data, np.int64).reshape(5, -1), np.frombuffer(data).reshape(5, -1)
-    time_ns, half_width_ns, quality = of_integers[:3]
-    energy_j, variance_j2 = of_floats[3:]
-    return Knots(time_ns, energy_j, half_width_ns, quality, variance_j2)
 
 
 def shape_bound_j(

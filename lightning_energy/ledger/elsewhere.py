@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import suppress
 from operator import is_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.news import News
 
 __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "send"]
+
+T = TypeVar("T")
 
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
@@ -103,6 +105,10 @@ class Ask(NamedTuple):
     news: dict[int, tuple[int, tuple[Any, ...]]]
     tells_all: bool
 
+    def plain(self) -> tuple[Any, ...]:
+        """The same in values that are pickled without a call of Python's, but at the first request."""
+        return tuple(self)
+
     def times_and_codes(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """The marks, by clock."""
         return [
@@ -127,6 +133,36 @@ class Done(NamedTuple):
     completed: int
     look: Look
     at_marks: AtMarks | None
+
+    def plain(self) -> tuple[Any, ...]:
+        """The same in values that are unpickled without a call of Python's: with cold caches, each takes long."""
+        books = {
+            number: ((*facts,), rest, powers, told.at_marks.plain(), told.first)
+            for number, (facts, rest, powers, told) in self.books.items()
+        }
+        at_marks = None if self.at_marks is None else self.at_marks.plain()
+        return self.classes, books, self.completed, self.look.plain(), at_marks
+
+    @classmethod
+    def of_plain(
+        cls,
+        classes: Classes | None,
+        books: dict[int, tuple[Any, ...]],
+        completed: int,
+        look: tuple[Any, ...],
+        at_marks: tuple[bytes, ...] | None,
+    ) -> Done:
+        """The answer whose :meth:`plain` this is."""
+        return cls(
+            classes,
+            {
+                number: (Facts(*facts), rest, powers, Told(AtMarks.of_plain(told), first))
+                for number, (facts, rest, powers, told, first) in books.items()
+            },
+            completed,
+            Look.of_plain(*look),
+            None if at_marks is None else AtMarks.of_plain(at_marks),
+        )
 
 
 class Answer(NamedTuple):
@@ -279,11 +315,7 @@ def _ask(task: Task, known: _Known | None) -> Ask:
             (marks.time_ns[n:].tobytes(), marks.code[n:].astype(CODE).tobytes())
             for n, marks in zip(since, task.marks, strict=True)
         ],
-        {
-            number: (news.passed, (*news[1:3], None, None, *news[5:]))
-            for number, news in enumerate(task.news)
-            if news is not None
-        },
+        {number: (news.passed, news.plain()) for number, news in enumerate(task.news) if news is not None},
         task.tells_all,
     )
 
@@ -312,7 +344,7 @@ def _asked(
             set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
             set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
         send(sock, ask)
-        done = _checked(receive(sock, wait, buffer), ask)
+        done = _checked(receive(sock, wait, buffer, Done.of_plain), ask)
         if ask.begun is not None:
             _open(done)
     except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
@@ -350,26 +382,27 @@ def _open(done: Done) -> None:
         _ = Kept(Packed(facts, rest, powers or b"")).state
 
 
-def send(sock: socket.socket, message: object) -> None:
+def send(sock: socket.socket, message: Ask | Done) -> None:
     """Send a message: packets of ``PACKET`` bytes, and at last one that has fewer.
 
     Raises:
         OSError: nobody takes it.
     """
-    rest = memoryview(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+    rest = memoryview(pickle.dumps(message.plain(), pickle.HIGHEST_PROTOCOL))
     while len(rest) >= PACKET:
         sock.send(rest[:PACKET], socket.MSG_NOSIGNAL)
         rest = rest[PACKET:]
     sock.send(rest or b"\0", socket.MSG_NOSIGNAL)  # an empty one would be the end of all
 
 
-def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray) -> Any:
+def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray, of_plain: Callable[..., T]) -> T:
     """The next message.
 
     Args:
         sock: connected with the sender.
         wait: called whenever nothing came within the socket's timeout; what it raises ends the wait.
         buffer: of ``PACKET`` bytes, used again and again.
+        of_plain: makes the message of its plain values.
 
     Raises:
         EOFError: there will be none any more.
@@ -377,12 +410,12 @@ def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray) ->
     """
     n = _read(sock, buffer, wait)
     if n < PACKET:
-        return pickle.loads(memoryview(buffer)[:n])  # noqa: S301 - of a process of ours
+        return of_plain(*pickle.loads(memoryview(buffer)[:n]))  # noqa: S301 - of a process of ours
     data = bytearray()
     while n == PACKET:
         data += buffer
         n = _read(sock, buffer, wait)
-    return pickle.loads(data + buffer[:n])  # noqa: S301 - same
+    return of_plain(*pickle.loads(data + buffer[:n]))  # noqa: S301 - same
 
 
 def _read(sock: socket.socket, into: bytearray, wait: Callable[[], None]) -> int:

@@ -56,7 +56,7 @@ class Counterpart:
         for number, (passed, values) in ask.news.items():
             kept, marks = self._kept[number], self._marks[self._clocks[number]]
             rows = slice(kept.facts.passed - marks.dropped, passed - marks.dropped)
-            news = News(kept, *values)._replace(time_ns=marks.time_ns[rows], code=marks.code[rows])
+            news = News.of_plain(kept, marks.time_ns[rows], marks.code[rows], *values)
             due[number] = news.due(classes)
         for number, each in due.items():
             booking = work_out(each, arrays.group)
@@ -115,7 +115,7 @@ def serve(sock: socket.socket, parent: int, _: Sequence[str] = ()) -> None:
     sock.send(READY, socket.MSG_NOSIGNAL)
     counterpart, buffer = None, bytearray(PACKET)
     while True:
-        ask: Ask = receive(sock, wait, buffer)
+        ask = receive(sock, wait, buffer, Ask)
         if ask.begun is not None and ask.tables is not None:
             counterpart = Counterpart(ask.begun, ask.tables)
         if counterpart is None:

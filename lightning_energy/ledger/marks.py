@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -129,9 +129,14 @@ class AtMarks(NamedTuple):
         """The state at no marks."""
         return cls(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """The same in plain values, which are unpickled in few calls."""
-        return _at_marks, tuple(column.tobytes() for column in self) if len(self.energy_j) else ()
+    def plain(self) -> tuple[bytes, ...]:
+        """The same in values that are unpickled without a call of Python's."""
+        return tuple(column.tobytes() for column in self) if len(self.energy_j) else ()
+
+    @classmethod
+    def of_plain(cls, columns: tuple[bytes, ...]) -> AtMarks:
+        """The state whose :meth:`plain` this is."""
+        return cls(*map(np.frombuffer, columns)) if columns else cls.none()
 
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
@@ -154,10 +159,6 @@ class AtMarks(NamedTuple):
     def part(self, rows: slice | NDArray[np.intp]) -> AtMarks:
         """The state at some of these marks."""
         return AtMarks(*(column[rows] for column in self))
-
-
-def _at_marks(*columns: bytes) -> AtMarks:
-    return AtMarks(*map(np.frombuffer, columns)) if columns else AtMarks.none()
 
 
 class Told(NamedTuple):
