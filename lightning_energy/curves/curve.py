@@ -293,17 +293,22 @@ class Curve:
         if known is None:
             known = _block(self.knots().plain())
         block = np.concatenate([known, more], axis=1)
-        knots = Knots.of_block(block[:, max(known.shape[1] - 1, 0) :])
-        times_ns, energies_j = knots.time_ns, knots.energy_j
-        if not ((times_ns[1:] > times_ns[:-1]).all() and (energies_j[1:] >= energies_j[:-1]).all()):
+        since = max(known.shape[1] - 1, 0)
+        times_ns, energies_j, qualities = block[0, since:], block[3, since:].view(np.float64), block[2, since:]
+        n = len(times_ns) - 1
+        rising, growing = times_ns[1:] > times_ns[:-1], energies_j[1:] >= energies_j[:-1]
+        if np.count_nonzero(rising) < n or np.count_nonzero(growing) < n:
             raise ValueError(f"points that run backwards, or lie before the last ({self.end_ns} ns, {self.end_j} J)")
-        if (energies_j[1:] != energies_j[:-1])[knots.quality[1:] == MISSING].any():
+        is_missing = qualities[1:] == MISSING
+        if np.count_nonzero(is_missing) and np.any(energies_j[1:][is_missing] != energies_j[:-1][is_missing]):
             raise ValueError("joules in a missing interval: missing time has no joules")
-        power_w, last_ns, last_j = None, int(times_ns[-1]), float(energies_j[-1])
-        if len(times_ns) > 1 and knots.quality[-1] != MISSING:
-            power_w = (last_j - float(energies_j[-2])) / ((last_ns - int(times_ns[-2])) * NS)
-        lists = {name: [] for name in ("_time_ns", "_energy_j", "_half_width_ns", "_quality", "_variance_j2")}
-        self.__dict__.update(lists, _block=block, last=LastKnown(last_ns, last_j, power_w))
+        power_w, ends_ns, ends_j = None, times_ns[-2:].tolist(), energies_j[-2:].tolist()
+        if n and qualities[-1] != MISSING:
+            power_w = (ends_j[1] - ends_j[0]) / ((ends_ns[1] - ends_ns[0]) * NS)
+        last = LastKnown(ends_ns[-1], ends_j[-1], power_w)
+        self.__dict__.update(
+            _time_ns=[], _energy_j=[], _half_width_ns=[], _quality=[], _variance_j2=[], _block=block, last=last
+        )
 
     def knots(self) -> Knots:
         """The kept knots as arrays."""

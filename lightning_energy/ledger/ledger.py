@@ -326,7 +326,7 @@ class Ledger:
             self._completed = end
         self.marks.drop_before(self._completed)
         for book in self.books:
-            book.at_told(self._completed, self._completed)
+            book.forget_told(self._completed)
         self._answer = None
 
     def _complete(self) -> None:

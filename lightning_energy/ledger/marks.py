@@ -113,6 +113,9 @@ class Marks:
         return Marks(times, np.concatenate([self.code, others.code]), self.dropped, self.closed_ns)
 
 
+NOTHING = np.empty(0)
+
+
 class AtMarks(NamedTuple):
     """The state of a curve at marks, shape (n,) each.
 
@@ -131,7 +134,7 @@ class AtMarks(NamedTuple):
     @classmethod
     def none(cls) -> AtMarks:
         """The state at no marks."""
-        return cls(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
+        return cls(NOTHING, NOTHING, NOTHING, NOTHING)
 
     def plain(self) -> tuple[bytes, ...]:
         """The same in values that are unpickled without a call of Python's."""
@@ -193,7 +196,9 @@ class Told(NamedTuple):
 
     def behind(self, number: int) -> Told:
         """Those from the mark of this number in the run on."""
-        n = max(number - self.first, 0)
+        n = number - self.first
+        if n <= 0:
+            return self
         return Told(self.at_marks.part(slice(n, None)), self.first + n)
 
     def until(self, number: int) -> AtMarks:
