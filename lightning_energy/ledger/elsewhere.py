@@ -15,6 +15,7 @@ import numpy as np
 from lightning_energy.curves.side_process import START_S, SideProcess, can_start, set_timeout
 from lightning_energy.ledger.kept import Facts, Kept, Packed
 from lightning_energy.ledger.marks import AtMarks, Told
+from lightning_energy.ledger.plain import look_of, plain_look, plain_state, state_of
 from lightning_energy.ledger.sharing.classes import Classes
 from lightning_energy.ledger.steps import Look
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.booking import Pause
     from lightning_energy.ledger.marks import Marks
     from lightning_energy.ledger.news import News
+    from lightning_energy.ledger.plain import PlainLook, PlainState
 
 __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "send"]
 
@@ -137,11 +139,11 @@ class Done(NamedTuple):
     def plain(self) -> tuple[Any, ...]:
         """The same in values that are unpickled without a call of Python's: with cold caches, each takes long."""
         books = {
-            number: ((*facts,), rest, powers, told.at_marks.plain(), told.first)
+            number: ((*facts,), rest, powers, plain_state(told.at_marks), told.first)
             for number, (facts, rest, powers, told) in self.books.items()
         }
-        at_marks = None if self.at_marks is None else self.at_marks.plain()
-        return self.classes, books, self.completed, self.look.plain(), at_marks
+        at_marks = None if self.at_marks is None else plain_state(self.at_marks)
+        return self.classes, books, self.completed, plain_look(self.look), at_marks
 
     @classmethod
     def of_plain(
@@ -149,19 +151,19 @@ class Done(NamedTuple):
         classes: Classes | None,
         books: dict[int, tuple[Any, ...]],
         completed: int,
-        look: tuple[Any, ...],
-        at_marks: tuple[bytes, ...] | None,
+        look: PlainLook,
+        at_marks: PlainState | None,
     ) -> Done:
         """The answer whose :meth:`plain` this is."""
         return cls(
             classes,
             {
-                number: (Facts(*facts), rest, powers, Told(AtMarks.of_plain(told), first))
+                number: (Facts(*facts), rest, powers, Told(state_of(told), first))
                 for number, (facts, rest, powers, told, first) in books.items()
             },
             completed,
-            Look.of_plain(*look),
-            None if at_marks is None else AtMarks.of_plain(at_marks),
+            look_of(look),
+            None if at_marks is None else state_of(at_marks),
         )
 
 

@@ -136,15 +136,6 @@ class AtMarks(NamedTuple):
         """The state at no marks."""
         return cls(NOTHING, NOTHING, NOTHING, NOTHING)
 
-    def plain(self) -> tuple[bytes, ...]:
-        """The same in values that are unpickled without a call of Python's."""
-        return tuple(column.tobytes() for column in self) if len(self.energy_j) else ()
-
-    @classmethod
-    def of_plain(cls, columns: tuple[bytes, ...]) -> AtMarks:
-        """The state whose :meth:`plain` this is."""
-        return cls(*map(np.frombuffer, columns)) if columns else cls.none()
-
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
         """The state of all curves together, at the same marks: what is alike adds linearly, the rest in quadrature."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -61,15 +61,6 @@ class Steps(NamedTuple):
         sums = SumsOfSteps(len(energy_j), float(energy_j.sum()), float(duration_s.sum()), u_j * u_j)
         return cls(energy_j, duration_s, u_j, sums)
 
-    def plain(self) -> tuple[Any, ...]:
-        """The same in values that are unpickled without a call of Python's."""
-        return self.energy_j.tobytes(), self.duration_s.tobytes(), self.u_j, tuple(self.sums)
-
-    @classmethod
-    def of_plain(cls, energy_j: bytes, duration_s: bytes, u_j: float, sums: tuple[Any, ...]) -> Steps:
-        """The steps whose :meth:`plain` this is."""
-        return cls(np.frombuffer(energy_j), np.frombuffer(duration_s), u_j, SumsOfSteps(*sums))
-
 
 class Look(NamedTuple):
     """Marks that were looked through, and the steps among them.
@@ -85,15 +76,6 @@ class Look(NamedTuple):
     open: tuple[int, float, float, float] | None = None
     previous_code: int = OUTSIDE
     looked: int = 0
-
-    def plain(self) -> tuple[Any, ...]:
-        """As :meth:`Steps.plain`."""
-        return tuple(steps.plain() for steps in self.steps), *self[1:]
-
-    @classmethod
-    def of_plain(cls, steps: tuple[Any, ...], *others: Any) -> Look:
-        """The look whose :meth:`plain` this is."""
-        return cls(tuple(Steps.of_plain(*each) for each in steps), *others)
 
 
 class KnownSteps:
