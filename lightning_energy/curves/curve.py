@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -81,6 +80,35 @@ class Knots:
         """These knots, followed by others that are later."""
         return Knots.joined([self, others]) if others.time_ns.size else self
 
+    def plain(self) -> bytes:
+        """The same in bytes."""
+        columns = self.time_ns, self.half_width_ns, self.quality, self.energy_j, self.variance_j2
+        return b"".join([column.tobytes() for column in columns])
+
+    @classmethod
+    def of_plain(cls, data: bytes) -> Knots:
+        """The knots whose :meth:`plain` this is."""
+        return cls.of_block(_block(data))
+
+    @classmethod
+    def of_block(cls, block: NDArray[np.int64]) -> Knots:
+        """The knots whose :meth:`plain` has these rows."""
+        time_ns, half_width_ns, quality = block[:3]
+        energy_j, variance_j2 = block[3:].view(np.float64)
+        return cls(time_ns, energy_j, half_width_ns, quality, variance_j2)
+
+    @classmethod
+    def of_columns(cls, columns: Columns) -> Knots:
+        """Knots of plain lists."""
+        times_ns, energies_j, half_widths_ns, qualities, variances_j2 = columns
+        return cls(
+            np.array(times_ns, dtype=np.int64),
+            np.array(energies_j, dtype=np.float64),
+            np.array(half_widths_ns, dtype=np.int64),
+            np.array(qualities, dtype=np.int64),
+            np.array(variances_j2, dtype=np.float64),
+        )
+
     @classmethod
     def joined(cls, parts: Sequence[Knots]) -> Knots:
         """Knots one after the other."""
@@ -91,6 +119,11 @@ class Knots:
             np.concatenate([part.quality for part in parts]),
             np.concatenate([part.variance_j2 for part in parts]),
         )
+
+
+def _block(data: bytes) -> NDArray[np.int64]:
+    """The columns of knots in bytes, a row for each; energies and variances are floats there."""
+    return np.frombuffer(data, np.int64).reshape(5, -1)
 
 
 def shape_bound_j(
@@ -145,30 +178,33 @@ class Curve:
         self._half_width_ns: list[int] = []
         self._quality: list[int] = []
         self._variance_j2: list[float] = []
+        self._block: NDArray[np.int64] | None = None  # the knots, where they came in bytes: the lists are empty then
         self.last: LastKnown | None = None  # outlives the knots, which are forgotten once they are booked
 
     def __len__(self) -> int:
-        return len(self._time_ns)
+        return len(self._time_ns) if self._block is None else self._block.shape[1]
 
     @property
     def start_ns(self) -> int | None:
         """Time of the first knot that is kept."""
-        return self._time_ns[0] if self._time_ns else None
+        times_ns = self._time_ns if self._block is None else self._block[0]
+        return int(times_ns[0]) if len(times_ns) else None
 
     @property
     def end_ns(self) -> int | None:
-        """Time of the last knot."""
-        return self._time_ns[-1] if self._time_ns else None
+        """Time of the last knot, which is always kept."""
+        return None if self.last is None else self.last.time_ns
 
     @property
     def end_j(self) -> float:
         """Energy at the last knot in joules."""
-        return self._energy_j[-1] if self._energy_j else 0.0
+        return 0.0 if self.last is None else self.last.energy_j
 
     @property
     def is_missing_at_end(self) -> bool:
         """True where the last interval is missing."""
-        return self._quality[-1:] == [MISSING]
+        qualities = self._quality if self._block is None else self._block[2]
+        return len(qualities) > 0 and bool(qualities[-1] == MISSING)
 
     def last_power_w(self) -> float | None:
         """Mean power of the last interval in watts; ``None`` when there is no interval or it is missing."""
@@ -195,6 +231,8 @@ class Curve:
         Raises:
             ValueError: the curve would run backwards, or joules would be booked as missing.
         """
+        if self._block is not None:
+            self._open(self._block)
         if quality == "missing" and self._time_ns and energy_j != self._energy_j[-1]:
             raise ValueError(f"{energy_j - self._energy_j[-1]} J in a missing interval: missing time has no joules")
         if self._time_ns and (time_ns <= self._time_ns[-1] or energy_j < self._energy_j[-1]):
@@ -215,54 +253,73 @@ class Curve:
         self._variance_j2.append((self._variance_j2[-1] if self._variance_j2 else 0.0) + u_j * u_j)
 
     def after(self, time_ns: int) -> Columns:
-        """The kept knots behind a moment, for :meth:`extend`."""
-        first = bisect_right(self._time_ns, time_ns)
+        """The kept knots behind a moment."""
         times_ns, energies_j, half_widths_ns, qualities, variances_j2 = self._columns()
+        first = bisect_right(times_ns, time_ns)
         return times_ns[first:], energies_j[first:], half_widths_ns[first:], qualities[first:], variances_j2[first:]
 
+    def _open(self, block: NDArray[np.int64]) -> None:
+        """Put the knots into the lists, which take more of them one by one."""
+        knots = Knots.of_block(block)
+        self.__dict__.update(
+            _time_ns=knots.time_ns.tolist(),
+            _energy_j=knots.energy_j.tolist(),
+            _half_width_ns=knots.half_width_ns.tolist(),
+            _quality=knots.quality.tolist(),
+            _variance_j2=knots.variance_j2.tolist(),
+            _block=None,
+        )
+
     def _columns(self) -> Columns:
+        if self._block is not None:
+            self._open(self._block)
         return self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2
 
-    def extend(self, columns: Columns) -> None:
+    def extend(self, data: bytes) -> None:
         """Append knots of another curve of the same device that went on from this one's end, all or none of them.
 
-        Unlike :meth:`add`, it leaves :attr:`power` alone: that is known where the knots were made.
+        Unlike :meth:`add`, it leaves :attr:`power` alone: that is known where the knots were made. They stay arrays, as
+        thousands of numbers that are touched one by one take long.
+
+        Args:
+            data: the knots, see :meth:`Knots.plain`.
 
         Raises:
             ValueError: the curve would run backwards, or joules would be booked as missing.
         """
-        times_ns, energies_j, half_widths_ns, qualities, variances_j2 = columns
-        if not times_ns:
+        more, known = _block(data), self._block
+        if not more.shape[1]:
             return
-        all_ns, all_j = [*self._time_ns[-1:], *times_ns], [*self._energy_j[-1:], *energies_j]
-        if sorted({*all_ns}) != all_ns or sorted(all_j) != all_j:
+        if known is None:
+            known = _block(self.knots().plain())
+        block = np.concatenate([known, more], axis=1)
+        since = max(known.shape[1] - 1, 0)
+        times_ns, energies_j, qualities = block[0, since:], block[3, since:].view(np.float64), block[2, since:]
+        n = len(times_ns) - 1
+        rising, growing = times_ns[1:] > times_ns[:-1], energies_j[1:] >= energies_j[:-1]
+        if np.count_nonzero(rising) < n or np.count_nonzero(growing) < n:
             raise ValueError(f"points that run backwards, or lie before the last ({self.end_ns} ns, {self.end_j} J)")
-        if MISSING in qualities:
-            pairs = zip(reversed([*pairwise(all_j)]), reversed(qualities), strict=False)
-            if any(quality == MISSING and before_j != after_j for (before_j, after_j), quality in pairs):
-                raise ValueError("joules in a missing interval: missing time has no joules")
-        power_w = None
-        if len(all_ns) > 1 and qualities[-1] != MISSING:
-            power_w = (all_j[-1] - all_j[-2]) / ((all_ns[-1] - all_ns[-2]) * NS)
-        self.last = LastKnown(times_ns[-1], energies_j[-1], power_w)
-        self._time_ns += times_ns
-        self._energy_j += energies_j
-        self._half_width_ns += half_widths_ns
-        self._quality += qualities
-        self._variance_j2 += variances_j2
+        is_missing = qualities[1:] == MISSING
+        if np.count_nonzero(is_missing) and np.any(energies_j[1:][is_missing] != energies_j[:-1][is_missing]):
+            raise ValueError("joules in a missing interval: missing time has no joules")
+        power_w, ends_ns, ends_j = None, times_ns[-2:].tolist(), energies_j[-2:].tolist()
+        if n and qualities[-1] != MISSING:
+            power_w = (ends_j[1] - ends_j[0]) / ((ends_ns[1] - ends_ns[0]) * NS)
+        last = LastKnown(ends_ns[-1], ends_j[-1], power_w)
+        self.__dict__.update(
+            _time_ns=[], _energy_j=[], _half_width_ns=[], _quality=[], _variance_j2=[], _block=block, last=last
+        )
 
     def knots(self) -> Knots:
         """The kept knots as arrays."""
-        return Knots(
-            np.array(self._time_ns, dtype=np.int64),
-            np.array(self._energy_j, dtype=np.float64),
-            np.array(self._half_width_ns, dtype=np.int64),
-            np.array(self._quality, dtype=np.int64),
-            np.array(self._variance_j2, dtype=np.float64),
-        )
+        return Knots.of_columns(self._columns()) if self._block is None else Knots.of_block(self._block)
 
     def forget_before(self, time_ns: int) -> None:
         """Drop the knots that lie before the last one at or before ``time_ns``."""
+        block = self._block
+        if block is not None:
+            self._block = block[:, max(int(block[0].searchsorted(time_ns, side="right")) - 1, 0) :]
+            return
         keep = bisect_right(self._time_ns, time_ns) - 1
         if keep > 0:
             for column in self._columns():

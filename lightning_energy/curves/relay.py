@@ -11,23 +11,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_energy.curves.channel import Shown
+from lightning_energy.curves.curve import Knots
 
 if TYPE_CHECKING:
     import threading
 
     from lightning_energy.curves.channel import Channel
-    from lightning_energy.curves.curve import Columns
     from lightning_energy.meters.nvml import NvmlMeter
     from lightning_energy.meters.nvml_watch import Told
 
 __all__ = ["News", "Relay"]
 
 
-News: TypeAlias = "tuple[Columns, tuple[Any, ...], bytes, Told]"
-"""News of a channel, as plain values, which are unpickled in half the time.
+News: TypeAlias = "tuple[bytes, tuple[Any, ...], bytes, Told]"
+"""News of a channel, as plain values, which are unpickled in a tenth of the time.
 
-The knots that the other process does not have yet; what the channel has shown; the rest of what it knows, in bytes that
-are opened only where it is polled from then on; and everything that comparisons of its meter's readings have shown.
+The knots that the other process does not have yet, see :meth:`~lightning_energy.curves.curve.Knots.plain`; what the
+channel has shown; the rest of what it knows, in bytes that are opened only where it is polled from then on; and
+everything that comparisons of its meter's readings have shown.
 """
 
 
@@ -66,7 +67,8 @@ class Relay:
 
     def _news(self) -> News:
         channel, findings = self.channel, self.meter.findings
-        knots, state = channel.curve.after(self._shared_ns), pickle.dumps(channel.state)
+        knots = Knots.of_columns(channel.curve.after(self._shared_ns)).plain()
+        state = pickle.dumps(channel.state)
         self._shared_ns, self._told = channel.curve.end_ns or 0, findings
         return knots, tuple(channel.shown), state, findings
 

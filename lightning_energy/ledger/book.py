@@ -100,8 +100,12 @@ class Book:
             first: number of the first one in the run.
             end: number behind the last one.
         """
-        self.so_far = self.so_far.behind(first)
+        self.forget_told(first)
         return self.so_far.until(end)
+
+    def forget_told(self, first: int) -> None:
+        """Forget the state of the curve at marks before the one of this number in the run."""
+        self.so_far = self.so_far.behind(first)
 
     def news(self, marks: Marks, until_ns: int | None, *, is_all: bool = False, since: Kept | None = None) -> News:
         """Knots and marks that became known, as :meth:`due`, since what is booked or was foreseen."""

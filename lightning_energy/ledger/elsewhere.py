@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pickle
 import socket
-import struct
 import threading
 import time
 from contextlib import suppress
 from operator import is_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from lightning_energy.curves.side_process import START_S, SideProcess, can_start, set_timeout
 from lightning_energy.ledger.kept import Facts, Kept, Packed
 from lightning_energy.ledger.marks import AtMarks, Told
+from lightning_energy.ledger.plain import look_of, plain_look, plain_state, state_of
 from lightning_energy.ledger.sharing.classes import Classes
 from lightning_energy.ledger.steps import Look
 
@@ -28,15 +28,18 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.booking import Pause
     from lightning_energy.ledger.marks import Marks
     from lightning_energy.ledger.news import News
+    from lightning_energy.ledger.plain import PlainLook, PlainState
 
 __all__ = ["Answer", "Ask", "Begun", "Done", "Elsewhere", "Task", "receive", "send"]
+
+T = TypeVar("T")
 
 MAIN = "lightning_energy.ledger.elsewhere_process"
 BOOT = f"from {MAIN} import main; main()"
 NEEDED = ("numpy", "psutil", "lightning_energy")  # the packages that it imports
+CODE = np.uint32  # an account's number in a message
 READY = b"r"  # its first word: it can do the work
-HEADER = struct.Struct("<Q")  # the number of bytes that follow
-FIRST_BYTES = 1 << 16  # of a message, with its header, at least: most are read by one call, which wakes the reader once
+PACKET = 1 << 16  # bytes of a packet at most: most messages are one, which wakes the reader once
 LOOK_S = 0.4  # time between two looks, while a booking is waited for, whether it is still wanted: each is a wake-up
 PATIENCE_S = 120.0  # longest wait for one: the first looks for the counter's delay take seconds, on a busy machine more
 OF_BOOK = Facts, bytes, bytes | None, Told  # what an answer has of each
@@ -93,16 +96,26 @@ class Ask(NamedTuple):
     Attributes:
         begun: where the process has not answered the last one, or something else was booked meanwhile.
         tables: classes and accounts, where they have changed.
-        marks: by clock, times and accounts of the marks since the last request.
+        marks: by clock, times and accounts of the marks since the last request, in few bytes.
         news: by curve, how many marks of the run are among what is to be booked, and the news, without marks.
         tells_all: see :class:`Task`.
     """
 
     begun: Begun | None
     tables: tuple[Classes, AccountArrays] | None
-    marks: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    marks: list[tuple[bytes, bytes]]
     news: dict[int, tuple[int, tuple[Any, ...]]]
     tells_all: bool
+
+    def plain(self) -> tuple[Any, ...]:
+        """The same in values that are pickled without a call of Python's, but at the first request."""
+        return tuple(self)
+
+    def times_and_codes(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """The marks, by clock."""
+        return [
+            (np.frombuffer(times, np.int64), np.frombuffer(codes, CODE).astype(np.int64)) for times, codes in self.marks
+        ]
 
 
 class Done(NamedTuple):
@@ -122,6 +135,36 @@ class Done(NamedTuple):
     completed: int
     look: Look
     at_marks: AtMarks | None
+
+    def plain(self) -> tuple[Any, ...]:
+        """The same in values that are unpickled without a call of Python's: with cold caches, each takes long."""
+        books = {
+            number: ((*facts,), rest, powers, plain_state(told.at_marks), told.first)
+            for number, (facts, rest, powers, told) in self.books.items()
+        }
+        at_marks = None if self.at_marks is None else plain_state(self.at_marks)
+        return self.classes, books, self.completed, plain_look(self.look), at_marks
+
+    @classmethod
+    def of_plain(
+        cls,
+        classes: Classes | None,
+        books: dict[int, tuple[Any, ...]],
+        completed: int,
+        look: PlainLook,
+        at_marks: PlainState | None,
+    ) -> Done:
+        """The answer whose :meth:`plain` this is."""
+        return cls(
+            classes,
+            {
+                number: (Facts(*facts), rest, powers, Told(state_of(told), first))
+                for number, (facts, rest, powers, told, first) in books.items()
+            },
+            completed,
+            look_of(look),
+            None if at_marks is None else state_of(at_marks),
+        )
 
 
 class Answer(NamedTuple):
@@ -166,12 +209,12 @@ class Elsewhere:
     """
 
     def __init__(self) -> None:
-        self._side: SideProcess | None = SideProcess(BOOT, NEEDED) if can_start() else None
+        self._side: SideProcess | None = SideProcess(BOOT, NEEDED, socket.SOCK_SEQPACKET) if can_start() else None
         self._is_started = self._is_ready = False
         self._since_s = time.monotonic()
         self._turn = threading.Lock()  # held while the process works
         self._known: _Known | None = None
-        self._buffer = bytearray(FIRST_BYTES)
+        self._buffer = bytearray(PACKET)
 
     def leave(self) -> None:
         """Have nothing to do with the process any more."""
@@ -267,16 +310,14 @@ def _ask(task: Task, known: _Known | None) -> Ask:
         if known is None
         else [end - marks.dropped for end, marks in zip(known.ends, task.marks, strict=True)]
     )
-    none = np.empty(0, dtype=np.int64)
     return Ask(
         begun,
         None if has_tables else (task.classes, task.arrays),
-        [(marks.time_ns[n:], marks.code[n:]) for n, marks in zip(since, task.marks, strict=True)],
-        {
-            number: (news.passed, tuple(news._replace(time_ns=none, code=none)[1:]))
-            for number, news in enumerate(task.news)
-            if news is not None
-        },
+        [
+            (marks.time_ns[n:].tobytes(), marks.code[n:].astype(CODE).tobytes())
+            for n, marks in zip(since, task.marks, strict=True)
+        ],
+        {number: (news.passed, news.plain()) for number, news in enumerate(task.news) if news is not None},
         task.tells_all,
     )
 
@@ -305,7 +346,7 @@ def _asked(
             set_timeout(sock, socket.SO_RCVTIMEO, LOOK_S)
             set_timeout(sock, socket.SO_SNDTIMEO, PATIENCE_S)
         send(sock, ask)
-        done = _checked(receive(sock, wait, buffer), ask)
+        done = _checked(receive(sock, wait, buffer, Done.of_plain), ask)
         if ask.begun is not None:
             _open(done)
     except Exception:  # it has ended, or answers as another release does, which was installed a moment ago
@@ -343,44 +384,50 @@ def _open(done: Done) -> None:
         _ = Kept(Packed(facts, rest, powers or b"")).state
 
 
-def send(sock: socket.socket, message: object) -> None:
-    """Send a message.
+def send(sock: socket.socket, message: Ask | Done) -> None:
+    """Send a message: packets of ``PACKET`` bytes, and at last one that has fewer.
 
     Raises:
         OSError: nobody takes it.
     """
-    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    sock.sendall((HEADER.pack(len(data)) + data).ljust(FIRST_BYTES, b"\0"), socket.MSG_NOSIGNAL)
+    rest = memoryview(pickle.dumps(message.plain(), pickle.HIGHEST_PROTOCOL))
+    while len(rest) >= PACKET:
+        sock.send(rest[:PACKET], socket.MSG_NOSIGNAL)
+        rest = rest[PACKET:]
+    sock.send(rest or b"\0", socket.MSG_NOSIGNAL)  # an empty one would be the end of all
 
 
-def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray) -> Any:
+def receive(sock: socket.socket, wait: Callable[[], None], buffer: bytearray, of_plain: Callable[..., T]) -> T:
     """The next message.
 
     Args:
         sock: connected with the sender.
         wait: called whenever nothing came within the socket's timeout; what it raises ends the wait.
-        buffer: of ``FIRST_BYTES``, used again and again.
+        buffer: of ``PACKET`` bytes, used again and again.
+        of_plain: makes the message of its plain values.
 
     Raises:
         EOFError: there will be none any more.
         OSError: the same.
     """
-    _read(sock, memoryview(buffer), wait)
-    end = HEADER.size + HEADER.unpack_from(buffer)[0]
-    if end > FIRST_BYTES:
-        buffer = buffer + bytes(end - FIRST_BYTES)
-        _read(sock, memoryview(buffer)[FIRST_BYTES:], wait)
-    return pickle.loads(memoryview(buffer)[HEADER.size : end])  # noqa: S301 - of a process of ours
+    n = _read(sock, buffer, wait)
+    if n < PACKET:
+        return of_plain(*pickle.loads(memoryview(buffer)[:n]))  # noqa: S301 - of a process of ours
+    data = bytearray()
+    while n == PACKET:
+        data += buffer
+        n = _read(sock, buffer, wait)
+    return of_plain(*pickle.loads(data + buffer[:n]))  # noqa: S301 - same
 
 
-def _read(sock: socket.socket, into: memoryview, wait: Callable[[], None]) -> None:
-    got = 0
-    while got < len(into):
+def _read(sock: socket.socket, into: bytearray, wait: Callable[[], None]) -> int:
+    """Read a packet; the number of its bytes."""
+    while True:
         try:
-            more = sock.recv_into(into[got:], 0, socket.MSG_WAITALL)
+            n = sock.recv_into(into)
         except BlockingIOError:
             wait()
         else:
-            if not more:
+            if not n:
                 raise EOFError
-            got += more
+            return n

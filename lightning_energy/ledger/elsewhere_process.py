@@ -10,7 +10,7 @@ import numpy as np
 
 from lightning_energy.curves.side_process import serve_parent, set_timeout
 from lightning_energy.ledger.booking import work_out
-from lightning_energy.ledger.elsewhere import FIRST_BYTES, READY, Ask, Begun, Done, receive, send
+from lightning_energy.ledger.elsewhere import PACKET, READY, Ask, Begun, Done, receive, send
 from lightning_energy.ledger.kept import Kept, packed
 from lightning_energy.ledger.marks import AtMarks, Marks, Told
 from lightning_energy.ledger.news import News
@@ -50,13 +50,13 @@ class Counterpart:
     def answer(self, ask: Ask) -> Done:
         """Book what is asked for."""
         self._tables = classes, arrays = ask.tables or self._tables
-        for marks, (time_ns, code) in zip(self._marks, ask.marks, strict=True):
+        for marks, (time_ns, code) in zip(self._marks, ask.times_and_codes(), strict=True):
             marks.time_ns, marks.code = np.append(marks.time_ns, time_ns), np.append(marks.code, code)
         n, due = len(classes.names), {}
         for number, (passed, values) in ask.news.items():
             kept, marks = self._kept[number], self._marks[self._clocks[number]]
             rows = slice(kept.facts.passed - marks.dropped, passed - marks.dropped)
-            news = News(kept, *values)._replace(time_ns=marks.time_ns[rows], code=marks.code[rows])
+            news = News.of_plain(kept, marks.time_ns[rows], marks.code[rows], *values)
             due[number] = news.due(classes)
         for number, each in due.items():
             booking = work_out(each, arrays.group)
@@ -113,9 +113,9 @@ def serve(sock: socket.socket, parent: int, _: Sequence[str] = ()) -> None:
             raise EOFError
 
     sock.send(READY, socket.MSG_NOSIGNAL)
-    counterpart, buffer = None, bytearray(FIRST_BYTES)
+    counterpart, buffer = None, bytearray(PACKET)
     while True:
-        ask: Ask = receive(sock, wait, buffer)
+        ask = receive(sock, wait, buffer, Ask)
         if ask.begun is not None and ask.tables is not None:
             counterpart = Counterpart(ask.begun, ask.tables)
         if counterpart is None:

@@ -124,7 +124,7 @@ class Ledger:
         """Let joules belong to an account from now on (0: none). Takes no lock."""
         marks, clock, stamp = self.inbox
         now_ns = clock()
-        marks.append((now_ns, code, None if stamp is None else stamp(now_ns)))
+        marks.extend((now_ns, code) if stamp is None else (now_ns, code, stamp(now_ns)))
 
     def code(self, epoch: int, stage: str, kind: Kind, phase: str = "") -> int:
         """The number that stands for an account in :meth:`mark`."""
@@ -146,7 +146,7 @@ class Ledger:
     @property
     def waiting(self) -> int:
         """The number of marks that were left and not read."""
-        return len(self.inbox.marks)
+        return len(self.inbox.marks) // self.inbox.width
 
     def read_marks(self) -> None:
         """Take the marks that were left; they are booked later."""
@@ -320,7 +320,7 @@ class Ledger:
             self._completed = end
         self.marks.drop_before(self._completed)
         for book in self.books:
-            book.at_told(self._completed, self._completed)
+            book.forget_told(self._completed)
         self._answer = None
 
     def _complete(self) -> None:

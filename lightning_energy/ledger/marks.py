@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,24 +17,31 @@ if TYPE_CHECKING:
 __all__ = ["AtMarks", "Inbox", "Mark", "Marks", "Told"]
 
 Mark = tuple[int, int, "Token | None"]  # host time in nanoseconds, code of the account, token for the device's time
-Row = tuple[int, int] | Mark  # thousands at once: none is made anew, which would wake the garbage collector up
 
 
 class Inbox(NamedTuple):
-    """Everything a hook needs to leave a mark: ``marks.append((now_ns, code, stamp(now_ns)))``.
+    """Everything a hook needs to leave a mark: ``marks.extend((now_ns, code))``, or ``(now_ns, code, stamp(now_ns))``.
 
     Attributes:
-        marks: the marks that the training thread left and the ledger has not taken. From a mark's time on, joules
-            belong to the account of its code (0: none). A list, as the interpreter appends to one by itself: with cold
-            caches, a mark left in a deque takes twice as long. Appending, and taking from the front, is atomic.
-        clock: the monotonic clock in nanoseconds.
+        marks: the marks that the training thread left and the ledger has not taken: of each the host's time in
+            nanoseconds, the account's code and, where there is :attr:`stamp`, the token. From that time on, joules
+            belong to that account (0: none). One after the other, as a hook's tuple is gone at once then: nothing but
+            the time is kept, the garbage collector is not woken up, and the ledger reads them in half the time. A
+            list, as with cold caches a mark left in a deque takes twice as long. Extending it by a tuple, and taking
+            from the front, is atomic.
+        clock: the monotonic clock in nanoseconds; each call makes a new number, so that a mark is known by it.
         stamp: makes of the mark's host time a token that later says when the device reached the mark; ``None`` where
             no device runs behind the host.
     """
 
-    marks: list[Mark]
+    marks: list[Any]
     clock: Callable[[], int]
     stamp: Callable[[int], Token | None] | None
+
+    @property
+    def width(self) -> int:
+        """The number of values of a mark."""
+        return 2 if self.stamp is None else 3
 
     @classmethod
     def nowhere(cls, clock: Callable[[], int]) -> Inbox:
@@ -43,10 +49,10 @@ class Inbox(NamedTuple):
         return cls(_Nowhere(), clock, None)
 
 
-class _Nowhere(list[Mark]):
+class _Nowhere(list[Any]):
     """A list that stays empty."""
 
-    def append(self, mark: object, /) -> None:
+    def extend(self, mark: object, /) -> None:
         """Keep nothing."""
 
 
@@ -67,27 +73,24 @@ class Marks:
     closed_ns: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Marks:
-        """Marks from rows that begin with time and account."""
-        marks = cls()
-        marks.add(rows)
-        return marks
+    def of(cls, rows: Sequence[tuple[int, int]]) -> Marks:
+        """Marks from rows of time and account."""
+        time_ns, code = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        return cls().followed_by_more(time_ns, code)
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Append marks from rows that begin with time and account; none is before ``closed_ns`` or the last one."""
-        if not rows:
-            return
-        time_ns, code = (np.fromiter(map(itemgetter(k), rows), np.int64, len(rows)) for k in range(2))
-        time_ns[0] = max(time_ns[0], self.closed_ns, *self.time_ns[-1:].tolist())
-        time_ns = np.maximum.accumulate(time_ns)
-        # at once, here and below: a signal handler may raise between any two lines
-        self.__dict__.update(time_ns=np.concatenate([self.time_ns, time_ns]), code=np.concatenate([self.code, code]))
+    def followed_by_more(self, time_ns: NDArray[np.int64], code: NDArray[np.int64]) -> Marks:
+        """These marks, followed by others; none is before ``closed_ns`` or the last one.
 
-    def followed_by_rows(self, rows: Sequence[Row]) -> Marks:
-        """These marks, followed by those of rows as :meth:`add` takes them."""
-        marks = replace(self)
-        marks.add(rows)
-        return marks
+        Args:
+            time_ns: times of the others.
+            code: their accounts.
+        """
+        if not len(time_ns):
+            return replace(self)
+        last_ns = max([self.closed_ns, *self.time_ns[-1:].tolist()])
+        time_ns = np.maximum(np.maximum.accumulate(time_ns), last_ns)
+        times_ns, codes = np.concatenate([self.time_ns, time_ns]), np.concatenate([self.code, code])
+        return Marks(times_ns, codes, self.dropped, self.closed_ns)
 
     def close(self, until_ns: int) -> None:
         """Let no mark move into the time before ``until_ns`` any more."""
@@ -96,6 +99,7 @@ class Marks:
     def drop_before(self, number: int) -> None:
         """Forget the marks before the one of this number in the run."""
         n = max(number - self.dropped, 0)
+        # at once: a signal handler may raise between any two lines
         self.__dict__.update(time_ns=self.time_ns[n:], code=self.code[n:], dropped=self.dropped + n)
 
     def after(self, passed: int) -> Marks:
@@ -107,6 +111,9 @@ class Marks:
         """These marks, followed by others that are not before them."""
         times = np.maximum.accumulate(np.concatenate([self.time_ns, others.time_ns]))
         return Marks(times, np.concatenate([self.code, others.code]), self.dropped, self.closed_ns)
+
+
+NOTHING = np.empty(0)
 
 
 class AtMarks(NamedTuple):
@@ -127,7 +134,7 @@ class AtMarks(NamedTuple):
     @classmethod
     def none(cls) -> AtMarks:
         """The state at no marks."""
-        return cls(np.empty(0), np.empty(0), np.empty(0), np.empty(0))
+        return cls(NOTHING, NOTHING, NOTHING, NOTHING)
 
     @classmethod
     def together(cls, curves: Sequence[AtMarks]) -> AtMarks:
@@ -180,7 +187,9 @@ class Told(NamedTuple):
 
     def behind(self, number: int) -> Told:
         """Those from the mark of this number in the run on."""
-        n = max(number - self.first, 0)
+        n = number - self.first
+        if n <= 0:
+            return self
         return Told(self.at_marks.part(slice(n, None)), self.first + n)
 
     def until(self, number: int) -> AtMarks:

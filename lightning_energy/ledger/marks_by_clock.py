@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lightning_energy.ledger.marks import Marks
 
@@ -34,7 +37,7 @@ class MarksByClock:
         self.on_device = [*on_device]
         self.host, self.device = Marks(), Marks()
         self._waiting: deque[Mark] = deque()  # marks that the device has not reached
-        self._taken: tuple[Mark | None, int] = (None, 0)  # the first mark of the last reading, and their number
+        self._taken: tuple[int | None, int] = (None, 0)  # what was read and is to be removed: its first value, how many
         self._clock = device_clock
         self._is_two = any(self.on_device)
 
@@ -66,13 +69,19 @@ class MarksByClock:
 
     def read(self, inbox: Inbox) -> None:
         """Take the marks that were left in the inbox."""
-        first, n = self._taken
-        left = inbox.marks[:]
-        news = left[n:] if left and left[0] is first else left  # else they were removed when they had been taken
-        host = self.host.followed_by_rows(news)
+        left, width = inbox.marks[:], inbox.width
+        taken, n = self._taken
+        begin = n if left and left[0] is taken else 0  # else they were removed when they had been taken
+        if inbox.stamp is None:
+            values = np.fromiter(left, np.int64, len(left))
+            times_ns, codes = values[begin::width], values[begin + 1 :: width]
+        else:
+            times_ns, codes = (np.array(left[begin + k :: width], dtype=np.int64) for k in range(2))
+        host = self.host.followed_by_more(times_ns, codes)
         device, waiting = self.device, self._waiting
         if self._is_two:
-            waiting, reached = deque([*waiting, *news]), []
+            tokens = left[begin + 2 :: width] if inbox.stamp else repeat(None)
+            waiting, reached = deque([*waiting, *zip(times_ns.tolist(), codes.tolist(), tokens, strict=False)]), []
             while waiting:
                 host_ns, code, token = waiting[0]
                 time_ns = self._clock.resolve(token) if self._clock and token else host_ns
@@ -80,10 +89,10 @@ class MarksByClock:
                     break
                 waiting.popleft()
                 reached.append((time_ns, code))
-            device = device.followed_by_rows(reached)
-        taken = (left[0] if left else None, len(left))
-        self.__dict__.update(host=host, device=device, _waiting=waiting, _taken=taken)
+            device = device.followed_by_more(*np.array(reached, dtype=np.int64).reshape(-1, 2).T)
+        self.__dict__.update(host=host, device=device, _waiting=waiting, _taken=(left[0] if left else None, len(left)))
         del inbox.marks[: len(left)]  # and not those that were left meanwhile
+        self._taken = (None, 0)
 
     def as_if_reached(self, now_ns: int) -> list[Marks]:
         """The marks of each curve; those that the device has not reached count as reached now."""

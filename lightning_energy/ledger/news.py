@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lightning_energy.curves.curve import Knots
 from lightning_energy.ledger.booking import Due
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lightning_energy.curves.curve import Knots
     from lightning_energy.ledger.kept import Kept
     from lightning_energy.ledger.sharing.classes import Classes
 
@@ -45,6 +45,17 @@ class News(NamedTuple):
     bounds_w: tuple[float, float]
     power_w: float | None
     tells_all: bool
+
+    def plain(self) -> tuple[Any, ...]:
+        """The same, without marks and what was booked, in values that are pickled without a call of Python's."""
+        return self.run.plain(), self.before, *self[5:]
+
+    @classmethod
+    def of_plain(
+        cls, kept: Kept, time_ns: NDArray[np.int64], code: NDArray[np.int64], run: bytes, before: int, *others: Any
+    ) -> News:
+        """The news whose :meth:`plain` this is, with marks and what was booked."""
+        return cls(kept, Knots.of_plain(run), before, time_ns, code, *others)
 
     @property
     def is_due(self) -> bool:

@@ -44,14 +44,14 @@ def marker(inbox: Inbox, code: int) -> Callable[[], None]:
     marks, clock, stamp = inbox
 
     def mark() -> None:
-        marks.append((clock(), code, None))
+        marks.extend((clock(), code))
 
     if stamp is None:
         return mark
 
     def mark_on_device() -> None:
         now_ns = clock()
-        marks.append((now_ns, code, stamp(now_ns)))
+        marks.extend((now_ns, code, stamp(now_ns)))
 
     return mark_on_device
 
@@ -104,7 +104,7 @@ def _start_hook(inbox: Inbox, code: int) -> StartHook:
     def on_start(trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - Lightning's names
         """Mark the beginning of a step."""
         now_ns = clock()
-        marks.append((now_ns, code, stamp(now_ns) if stamp else None))
+        marks.extend((now_ns, code, stamp(now_ns)) if stamp else (now_ns, code))
 
     return on_start
 
@@ -125,7 +125,7 @@ def _end_hook(inbox: Inbox, code: int, samples: SampleCount, attend: Callable[[A
     def on_end(trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG001 - same
         """Mark the end of a step; at logging steps, log those that became known."""
         now_ns = clock()
-        marks.append((now_ns, code, stamp(now_ns) if stamp else None))
+        marks.extend((now_ns, code, stamp(now_ns)) if stamp else (now_ns, code))
         attend_at, n, shapes, until, kind, place, size = seen
         try:  # a usual batch is counted without a call
             if not 0 < batch_idx < until:

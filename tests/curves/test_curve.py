@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_energy.curves.curve import Curve, shape_bound_j
+from lightning_energy.curves.curve import Curve, Knots, shape_bound_j
 from lightning_energy.meters import MeterInfo
 
 S = 10**9
 INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=50.0, calibration_u=0.05)
+
+
+def plain(*columns) -> bytes:
+    return Knots.of_columns(columns).plain()
+
 
 intervals = st.lists(
     st.tuples(st.integers(1_000_000, S), st.floats(50, 500), st.booleans()), min_size=1, max_size=20
@@ -99,14 +104,14 @@ def test_a_curve_that_gets_anothers_points_at_once_is_the_same(rows, data):
     for time_ns in sorted(data.draw(st.lists(st.sampled_from(times)))):
         behind = curve.after(known_ns)
         n = sum(t <= time_ns for t in behind[0])
-        other.extend(tuple(column[:n] for column in behind))
+        other.extend(plain(*(column[:n] for column in behind)))
         assert other.end_ns == max(known_ns, time_ns)
         known_ns = other.end_ns
-    other.extend(curve.after(known_ns))
+    other.extend(plain(*curve.after(known_ns)))
     assert other.last == curve.last
     assert other.after(0) == curve.after(0)
     assert other.power.bounds_w() == Curve(INFO).power.bounds_w()  # that is left alone
-    other.extend(curve.after(times[-1]))
+    other.extend(plain(*curve.after(times[-1])))
     assert len(other) == len(curve)
 
 
@@ -125,13 +130,13 @@ def test_points_that_are_wrong_are_refused_all_together(times_ns, energies_j, qu
     curve = constant()
     before, last = curve.after(-1), curve.last
     with pytest.raises(ValueError, match=r"backwards|missing"):
-        curve.extend((times_ns, energies_j, [0, 0], qualities, [0.0, 0.0]))
+        curve.extend(plain(times_ns, energies_j, [0, 0], qualities, [0.0, 0.0]))
     assert (curve.after(-1), curve.last) == (before, last)
 
 
 def test_the_first_point_of_all_may_end_missing_time():
     curve = Curve(INFO)
-    curve.extend(([S, 2 * S], [7.0, 8.0], [0, 0], [3, 0], [0.0, 0.0]))
+    curve.extend(plain([S, 2 * S], [7.0, 8.0], [0, 0], [3, 0], [0.0, 0.0]))
     assert curve.energy_between(S, 2 * S).energy_j == 1.0
 
 

@@ -96,7 +96,7 @@ def test_little_is_held_for_long(is_exact):
     longest, n = 0, 4 * CHUNK if is_exact else 3 * MOST_HELD
     for k in range(n):
         curve.add(START + k * S // 10, 10.0 * k)
-        marks.add([(START + k * S // 10 + S // 30, k % 2)])
+        marks = marks.followed_by_more(np.array([START + k * S // 10 + S // 30]), np.array([k % 2]))
         if k % 7 == 6:
             settle(book, marks, START + k * S // 10)
             longest = max(longest, book.state.held.n)

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -185,7 +188,7 @@ def test_the_thread_goes_on_where_the_process_does_not(end, beside, monkeypatch)
         asked.append(1)
         if len(asked) == 3:
             if end == "broken":
-                message = "nothing that can be booked"
+                message = message._replace(tables="nothing that can be booked")
             elif end == "another release":
                 monkeypatch.setattr(module, "Done", lambda *_: "too few values")
             else:
@@ -241,6 +244,37 @@ def test_a_process_of_another_release_works_nothing_out(monkeypatch, at_once):
         np.testing.assert_array_equal(other, one)
     assert elsewhere._there() is None
     assert started[0].wait(60) == 0
+
+
+class Bytes:
+    """A message of so many bytes."""
+
+    def __init__(self, n: int) -> None:
+        self.value = bytes(n - len(pickle.dumps((bytes(n),), pickle.HIGHEST_PROTOCOL)) + n)
+
+    def plain(self) -> tuple[bytes]:
+        return (self.value,)
+
+
+@pytest.mark.parametrize("n", [100, *(k * module.PACKET + d for k in (1, 2) for d in (-1, 0, 1)), 10 * module.PACKET])
+def test_messages_of_any_length_arrive_one_by_one(n):
+    message, buffer = Bytes(n), bytearray(module.PACKET)
+    assert len(pickle.dumps(message.plain(), pickle.HIGHEST_PROTOCOL)) == n
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def send_twice() -> None:
+        for _ in range(2):
+            module.send(theirs, message)
+        theirs.close()
+
+    with ours:
+        thread = threading.Thread(target=send_twice)
+        thread.start()
+        for _ in range(2):
+            assert module.receive(ours, lambda: None, buffer, lambda value: value) == message.value
+        thread.join()
+        with pytest.raises(EOFError):
+            module.receive(ours, lambda: None, buffer, lambda value: value)
 
 
 class StopError(Exception):

@@ -241,7 +241,7 @@ def test_many_steps_take_no_memory():
             curve.add(clock.now_ns, curve.end_j + 30.0)
         if i % 125 == 124:
             ledger.settle()
-            longest = max(longest, len(curve), len(ledger.marks.host.code) // 100, len(ledger.inbox.marks))
+            longest = max(longest, len(curve), len(ledger.marks.host.code) // 100, ledger.waiting)
         if i % 5000 == 4999:
             taken = ledger.take_steps()
             steps += len(taken.energy_j)
@@ -317,7 +317,7 @@ def test_a_late_mark_does_not_move_into_what_is_being_booked():
     def come_late(ledger) -> None:
         if not next(pauses):  # nothing is being booked yet
             return
-        ledger.inbox.marks.append((2 * 10**9, 0, None))
+        ledger.inbox.marks.extend((2 * 10**9, 0))
         ledger.totals(5 * 10**9)  # reads the inbox
 
     found = overlapped(come_late)

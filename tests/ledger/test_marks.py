@@ -6,8 +6,7 @@ from lightning_energy.ledger.marks import AtMarks, Inbox, Marks, Told
 
 
 def test_times_never_fall():
-    marks = Marks.of([(5, 1), (3, 2)])
-    marks.add([(4, 3), (9, 1)])
+    marks = Marks.of([(5, 1), (3, 2)]).followed_by_more(np.array([4, 9]), np.array([3, 1]))
     assert marks.time_ns.tolist() == [5, 5, 5, 9]
     assert marks.code.tolist() == [1, 2, 3, 1]
 
@@ -16,8 +15,9 @@ def test_no_mark_moves_into_closed_time():
     marks = Marks()
     marks.close(7)
     marks.close(6)  # which opens nothing
-    marks.add([])
-    marks.add([(5, 1), (8, 2)])
+    marks = marks.followed_by_more(np.array([], int), np.array([], int))
+    marks = marks.followed_by_more(np.array([5, 8]), np.array([1, 2]))
+    assert marks.closed_ns == 7
     assert marks.time_ns.tolist() == [7, 8]
 
 
@@ -34,7 +34,7 @@ def test_marks_are_counted_from_the_first_of_the_run():
 
 def test_an_inbox_for_nobody_keeps_nothing():
     inbox = Inbox.nowhere(lambda: 1)
-    inbox.marks.append((1, 1, None))
+    inbox.marks.extend((1, 1))
     assert inbox.marks == []
     assert (inbox.clock(), inbox.stamp) == (1, None)
 

@@ -95,7 +95,7 @@ def test_a_mark_is_known_by_the_hosts_clock_at_once_and_by_the_devices_when_it_w
     inbox = Inbox([], clock, device.stamp)
     first_ns = clock.now_ns
     for code in (1, 2):
-        inbox.marks.append((clock.now_ns, code, device.stamp(clock.now_ns)))
+        inbox.marks.extend((clock.now_ns, code, device.stamp(clock.now_ns)))
         clock.now_ns += 100 * MS
     marks.read(inbox)
     assert inbox.marks == []
@@ -124,7 +124,7 @@ def test_a_mark_is_known_by_the_hosts_clock_at_once_and_by_the_devices_when_it_w
 
 def test_without_a_device_there_is_one_clock():
     marks = MarksByClock([False], None)
-    marks.read(Inbox([(1, 7, None)], lambda: 0, None))
+    marks.read(Inbox([1, 7], lambda: 0, None))
     assert marks.slowest is marks.host
     assert marks.as_if_reached(5) == [marks.host]
     assert marks.host.code.tolist() == [7]

@@ -74,7 +74,7 @@ def test_the_end_of_a_step_opens_the_gap_whatever_was_entered(make):
         for end in ends:
             with session.ledger.lock:  # so that nobody takes it away
                 end()
-                assert session.inbox.marks[-1][1] == step.gap_code
+                assert session.inbox.marks[-1] == step.gap_code
     with pytest.raises(AttributeError):
         step.gap_code = 3
     session.close()
@@ -100,8 +100,9 @@ def test_what_is_left_in_the_inbox_and_what_is_counted(stamp, batch_size_fn):
         step.begin()
         step.end_batch(batch, batch_idx)
     marker(Inboxed.inbox, 9)()
-    assert [(t, c) for t, c, _ in left] == [(100 + i, c) for i, c in enumerate([2, *([1, 2] * len(batches)), 9])]
-    assert [s for _, _, s in left] == [stamp(t) if stamp else None for t, _, _ in left]
+    codes, times_ns = [2, *([1, 2] * len(batches)), 9], range(100, 200)
+    stamps = [(stamp(t),) if stamp else () for t in times_ns]
+    assert left == [value for t, c, s in zip(times_ns, codes, stamps, strict=False) for value in (t, c, *s)]
     n = 7 * 5 if batch_size_fn else 4 + 1 + 4 + 4 + 4
     assert counts.units == {"train": {"samples": n}}
 
