@@ -20,7 +20,7 @@ SLOW_POLL_NS = 100_000_000
 
 SEARCH_POLL_NS = 2_000_000  # time between polls while the period is not known
 SEARCH_POLLS = 8  # polls of a register, in a search, while it stands still: more are not made where calls are slow
-HUNT_EVERY = 16  # edges of which one is watched closely, where not every one is
+HUNT_EVERY = 16  # edges of which one is watched closely on average, where not every one is
 HUNT_SHARP_EVERY = 8  # the same of edges that a line tells as sharply as a hunt
 LOOKS_AT_FIRST = 100  # number of looks at the power of a new load before they become rare
 LOOK_EVERY = 8  # edges of which one has a look at the power before it, once looks are rare
@@ -122,7 +122,7 @@ class PollPlan:
         self.calls = CallBudget()
         self.is_before_edge = self.looks = False
         self._can_look = can_look
-        self._moves = 0
+        self._moves = self._turn = 0  # moves so far, and those after which the next edge is hunted
         self._edge = Edge()  # that is waited for
         self._search = Search()
         self._hunt_ns = 0  # the edge that is hunted; 0 when none is
@@ -181,6 +181,8 @@ class PollPlan:
         """
         if moved and now_ns >= self._hunt_ns:
             self._hunt_ns = 0
+        if moved and self.is_before_edge and now_ns < self._edge.next_ns:
+            self._turn = 0  # it came too soon: the next one shows whether all do
         self.slack_ns, self.is_before_edge = 0, False
         if outlook is None:
             self.due_ns = now_ns + self._jittered(max(SLOW_POLL_NS, self.calls.floor_ns))
@@ -243,12 +245,11 @@ class PollPlan:
         self.looks = moved and spare_ns >= 2 * call_ns and self._wants_look(looks)
         if self.looks:  # at a random moment: the load may be locked to the register's period
             return int(self._random() * ahead_ns)
-        if not calls.is_free and outlook.is_sure:
-            if outlook.is_sharp and self._moves % HUNT_SHARP_EVERY:
-                return self._wait_past_ns(ahead_ns)
-            if self._is_spared(spare_ns):
+        if not calls.is_free and outlook.is_sure and self._is_spared(spare_ns, is_sharp=outlook.is_sharp):
+            if spare_ns < 0 or not self.hunts_always:
                 self.slack_ns = round(SLACK * edge.period_ns)
-                return self._wait_past_ns(ahead_ns)
+            return self._wait_past_ns(ahead_ns)
+        self._turn = self._moves + self._distance()
         skipped_ns = self._periods_to_save_ns(-spare_ns)
         self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
@@ -259,10 +260,15 @@ class PollPlan:
         every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
         return self._can_look and (looks < LOOKS_AT_FIRST or self._moves % every == 0)
 
-    def _is_spared(self, spare_ns: int) -> bool:
+    def _is_spared(self, spare_ns: int, *, is_sharp: bool) -> bool:
         """Return true if the next edge is not hunted: its turn has not come, or time is short."""
-        is_of_many = not self.hunts_always and self._moves % HUNT_EVERY != 0
-        return is_of_many or (spare_ns < 0 and self._single_polls < SINGLE_POLLS)
+        has_turns = is_sharp or not self.hunts_always
+        return (has_turns and self._moves < self._turn) or (spare_ns < 0 and self._single_polls < SINGLE_POLLS)
+
+    def _distance(self) -> int:
+        """Number of moves until the next turn: never the same, as updates may be early and late in turns."""
+        every = HUNT_SHARP_EVERY if self.hunts_always else HUNT_EVERY
+        return every // 2 + int(self._random() * (every + 1))
 
     def _wait_past_ns(self, ahead_ns: int) -> int:
         """Time until a single poll that sees that the register moved; the line says when it did."""
