@@ -181,8 +181,8 @@ class PollPlan:
         """
         if moved and now_ns >= self._hunt_ns:
             self._hunt_ns = 0
-        if moved and self.is_before_edge and now_ns < self._edge.next_ns:
-            self._turn = 0  # it came too soon: the next one shows whether all do
+        if moved and self._is_odd(now_ns):
+            self._turn = 0
         self.slack_ns, self.is_before_edge = 0, False
         if outlook is None:
             self.due_ns = now_ns + self._jittered(max(SLOW_POLL_NS, self.calls.floor_ns))
@@ -255,6 +255,11 @@ class PollPlan:
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
             return ahead_ns + skipped_ns - call_ns - lead_ns
         return ahead_ns
+
+    def _is_odd(self, now_ns: int) -> bool:
+        """Return true for a move that came too soon, or was seen a period late: does the next one, too?"""
+        edge = self._edge
+        return (self.is_before_edge and now_ns < edge.next_ns) or now_ns > edge.next_ns + edge.period_ns
 
     def _wants_look(self, looks: int) -> bool:
         every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
