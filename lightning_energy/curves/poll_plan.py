@@ -269,7 +269,7 @@ class PollPlan:
     def _is_spared(self, spare_ns: int, *, is_sharp: bool) -> bool:
         """Return true if the next edge is not hunted: its turn has not come, or time is short."""
         has_turns = is_sharp or not self.hunts_always
-        return (has_turns and self._moves < self._turn) or (spare_ns < 0 and self._single_polls < SINGLE_POLLS)
+        return (has_turns and self._moves < self._turn) or (spare_ns < 0 and self._single_polls < (2 if is_sharp else 1) * SINGLE_POLLS)
 
     def _distance(self) -> int:
         """Number of moves until the next turn: never the same, as updates may be early and late in turns."""
