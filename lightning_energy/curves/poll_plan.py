@@ -68,12 +68,18 @@ class Edge:
         period_ns: time between two updates.
         lead_ns: time by which the first poll that waits for it comes sooner.
         first_ns: time of that poll.
+        turn: number of moves after which the next edge is hunted.
     """
 
-    __slots__ = ("first_ns", "lead_ns", "next_ns", "period_ns")
+    __slots__ = ("first_ns", "lead_ns", "next_ns", "period_ns", "turn")
 
     def __init__(self) -> None:
-        self.next_ns = self.period_ns = self.lead_ns = self.first_ns = 0
+        self.next_ns = self.period_ns = self.lead_ns = self.first_ns = self.turn = 0
+
+    def is_odd(self, now_ns: int, due_ns: int, *, is_before_edge: bool) -> bool:
+        """Return true if it came too soon, or was seen a period later than a poll was wanted: do others?"""
+        wanted_ns = due_ns if due_ns > self.next_ns else self.next_ns  # some updates are left out on purpose
+        return (is_before_edge and now_ns < self.next_ns) or now_ns > wanted_ns + self.period_ns
 
 
 class Search:
@@ -122,7 +128,7 @@ class PollPlan:
         self.calls = CallBudget()
         self.is_before_edge = self.looks = False
         self._can_look = can_look
-        self._moves = self._turn = 0  # moves so far, and those after which the next edge is hunted
+        self._moves = 0
         self._edge = Edge()  # that is waited for
         self._search = Search()
         self._hunt_ns = 0  # the edge that is hunted; 0 when none is
@@ -161,7 +167,7 @@ class PollPlan:
 
     def retry(self, now_ns: int) -> None:
         """Plan the next poll of a device that did not answer at ``now_ns``: at once, then slower."""
-        self.slack_ns, self.is_before_edge, self._hunt_ns, self._turn = 0, False, 0, 0
+        self.slack_ns, self.is_before_edge, self._hunt_ns, self._edge.turn = 0, False, 0, 0
         self.due_ns = now_ns + self._retry_ns
         self._retry_ns = min(2 * self._retry_ns, RETRY_NS[1])
 
@@ -181,8 +187,8 @@ class PollPlan:
         """
         if moved and now_ns >= self._hunt_ns:
             self._hunt_ns = 0
-        if moved and self._is_odd(now_ns):
-            self._turn = 0
+        if moved and self._edge.is_odd(now_ns, self.due_ns, is_before_edge=self.is_before_edge):
+            self._edge.turn = 0
         self.slack_ns, self.is_before_edge = 0, False
         if outlook is None:
             self.due_ns = now_ns + self._jittered(max(SLOW_POLL_NS, self.calls.floor_ns))
@@ -249,18 +255,14 @@ class PollPlan:
             if spare_ns < 0 or not self.hunts_always:
                 self.slack_ns = round(SLACK * edge.period_ns)
             return self._wait_past_ns(ahead_ns)
-        self._turn = self._moves + self._distance()
+        every = HUNT_SHARP_EVERY if self.hunts_always else HUNT_EVERY
+        # never at the same distance, as updates may be early and late in turns
+        self._edge.turn = self._moves + every // 2 + int(self._random() * (every + 1))
         skipped_ns = self._periods_to_save_ns(-spare_ns)
         self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
             return ahead_ns + skipped_ns - call_ns - lead_ns
         return ahead_ns
-
-    def _is_odd(self, now_ns: int) -> bool:
-        """Return true for a move that came too soon, or was seen a period late: does the next one, too?"""
-        edge = self._edge
-        wanted_ns = self.due_ns if self.due_ns > edge.next_ns else edge.next_ns  # some updates are left out on purpose
-        return (self.is_before_edge and now_ns < edge.next_ns) or now_ns > wanted_ns + edge.period_ns
 
     def _wants_look(self, looks: int) -> bool:
         every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
@@ -268,13 +270,9 @@ class PollPlan:
 
     def _is_spared(self, spare_ns: int, *, is_sharp: bool) -> bool:
         """Return true if the next edge is not hunted: its turn has not come, or time is short."""
-        has_turns = is_sharp or not self.hunts_always
-        return (has_turns and self._moves < self._turn) or (spare_ns < 0 and self._single_polls < (2 if is_sharp else 1) * SINGLE_POLLS)
-
-    def _distance(self) -> int:
-        """Number of moves until the next turn: never the same, as updates may be early and late in turns."""
-        every = HUNT_SHARP_EVERY if self.hunts_always else HUNT_EVERY
-        return every // 2 + int(self._random() * (every + 1))
+        if (is_sharp or not self.hunts_always) and self._moves < self._edge.turn:
+            return True
+        return spare_ns < 0 and self._single_polls < SINGLE_POLLS * (2 if is_sharp else 1)
 
     def _wait_past_ns(self, ahead_ns: int) -> int:
         """Time until a single poll that sees that the register moved; the line says when it did."""

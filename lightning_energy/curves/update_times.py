@@ -28,6 +28,21 @@ MOST_BRACKETS = 2.0  # halves of its bracket, for which an edge counts at most t
 LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
 
 
+class _LastFit:
+    """Everything that the last fit leaves to others.
+
+    Attributes:
+        index: of its last edge.
+        bend: of the updates, see :meth:`UpdateLine.half_ns`.
+        has_bent: the updates did, and the line does not go through as many again yet.
+    """
+
+    __slots__ = ("bend", "has_bent", "index")
+
+    def __init__(self) -> None:
+        self.index, self.bend, self.has_bent = 0, 0.0, False
+
+
 class UpdateLine:
     """Update times of a periodic register: t = phase + k * period, fitted through the last edges.
 
@@ -51,9 +66,7 @@ class UpdateLine:
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._phase_ns = 0.0
         self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
-        self._bend = 0.0  # of the updates, see half_ns
-        self._has_bent = False  # the updates did, and the line does not go through as many again yet
-        self._fitted = 0  # index of the last edge that the line was fitted through
+        self._last_fit = _LastFit()
         self._is_known = False  # the period: a straight line went well through edges enough
         self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
 
@@ -87,11 +100,13 @@ class UpdateLine:
         if self.edges < FIT_EDGES:
             self.edges += 1
         # the line barely moves with one more point of many, unless that is far behind the others
-        if self.edges >= POINTS_OF_A_LINE and (self.edges <= 2 * FIT_MINIMUM or index - self._fitted >= FIT_EVERY):
+        if self.edges >= POINTS_OF_A_LINE and (
+            self.edges <= 2 * FIT_MINIMUM or index - self._last_fit.index >= FIT_EVERY
+        ):
             self._fit()
 
     def _fit(self) -> None:
-        self._fitted = self._index[-1]
+        self._last_fit.index = self._index[-1]
         # lists of numbers, as arrays of other sequences take twice as long
         t = (np.array([*self._time_ns], dtype=np.int64) - self._time_ns[0]).astype(np.float64)
         k = np.array([*self._index], dtype=np.float64) - self._index[0]
@@ -125,13 +140,13 @@ class UpdateLine:
         slope = float(weighted @ (t - mean_t)) / variance_k
         intercept = mean_t - slope * mean_k
         residual = t - (intercept + slope * k)
-        self._bend, bends = 0.0, False
+        self._last_fit.bend, bends = 0.0, False
         if self.edges > BEND_EDGES:
-            self._bend, bends = _bend(residual / (half_width_ns + LEAST_HALF_NS))
+            self._last_fit.bend, bends = _bend(residual / (half_width_ns + LEAST_HALF_NS))
         residual = np.abs(residual)
-        self._has_bent = self._has_bent and self.edges < FIT_EDGES
+        self._last_fit.has_bent = self._last_fit.has_bent and self.edges < FIT_EDGES
         within = int(np.count_nonzero(residual <= half_width_ns))
-        self.is_within = within >= MOST * self.edges and not self._has_bent
+        self.is_within = within >= MOST * self.edges and not self._last_fit.has_bent
         residual.sort()
         self.period_ns = slope
         self.period_half_ns = float(residual[-1]) / self.edges
@@ -148,7 +163,7 @@ class UpdateLine:
         for column in (self._index, self._time_ns, self._half_width_ns):
             for _ in range(self.edges // 2):
                 column.popleft()
-        self.edges, self._has_bent = len(self._index), True
+        self.edges, self._last_fit.has_bent = len(self._index), True
         self._fit()
 
     def is_longer(self, still_ns: int) -> bool:
@@ -165,14 +180,14 @@ class UpdateLine:
         times_ns = [*self._time_ns]
         steps = (max(round((b - a) / period_ns), 1) for a, b in pairwise(times_ns))
         self._index = deque(accumulate(steps, initial=0) if times_ns else (), maxlen=FIT_EDGES)
-        self._fitted = -FIT_EVERY
+        self._last_fit.index = -FIT_EVERY
 
     def restart(self) -> None:
         """Forget the phase and keep the period: the device was silent or reset."""
         for column in (self._index, self._time_ns, self._half_width_ns):
             column.clear()
-        self.residual_ns, self.edges, self.is_within, self._has_bent = math.inf, 0, False, False
-        self._fitted = -FIT_EVERY
+        self.residual_ns, self.edges, self.is_within, self._last_fit.has_bent = math.inf, 0, False, False
+        self._last_fit.index = -FIT_EVERY
 
     def next_ns(self, edge_ns: int) -> int | None:
         """Time at which the update after the one at ``edge_ns`` should come; ``None`` before the fit."""
@@ -189,7 +204,7 @@ class UpdateLine:
         """
         away = (time_ns - self._center_ns) / self._spread_ns
         away *= away
-        bend = self._bend * (away - 1.0)
+        bend = self._last_fit.bend * (away - 1.0)
         return round(self.residual_ns * math.sqrt(1.0 + (1.0 + away) / self.edges + bend * bend)) or 1
 
     def stray_ns(self, edge_ns: int) -> float:
