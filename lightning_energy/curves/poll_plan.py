@@ -20,7 +20,7 @@ SLOW_POLL_NS = 100_000_000
 
 SEARCH_POLL_NS = 2_000_000  # time between polls while the period is not known
 SEARCH_POLLS = 8  # polls of a register, in a search, while it stands still: more are not made where calls are slow
-HUNT_EVERY = 16  # edges of which one is watched closely, where not every one is
+HUNT_EVERY = 16  # edges of which one is watched closely on average, where not every one is
 HUNT_SHARP_EVERY = 8  # the same of edges that a line tells as sharply as a hunt
 LOOKS_AT_FIRST = 100  # number of looks at the power of a new load before they become rare
 LOOK_EVERY = 8  # edges of which one has a look at the power before it, once looks are rare
@@ -68,12 +68,18 @@ class Edge:
         period_ns: time between two updates.
         lead_ns: time by which the first poll that waits for it comes sooner.
         first_ns: time of that poll.
+        turn: number of moves after which the next edge is hunted.
     """
 
-    __slots__ = ("first_ns", "lead_ns", "next_ns", "period_ns")
+    __slots__ = ("first_ns", "lead_ns", "next_ns", "period_ns", "turn")
 
     def __init__(self) -> None:
-        self.next_ns = self.period_ns = self.lead_ns = self.first_ns = 0
+        self.next_ns = self.period_ns = self.lead_ns = self.first_ns = self.turn = 0
+
+    def is_odd(self, now_ns: int, due_ns: int, *, is_before_edge: bool) -> bool:
+        """Return true if it came too soon, or was seen a period later than a poll was wanted: do others?"""
+        wanted_ns = due_ns if due_ns > self.next_ns else self.next_ns  # some updates are left out on purpose
+        return (is_before_edge and now_ns < self.next_ns) or now_ns > wanted_ns + self.period_ns
 
 
 class Search:
@@ -161,7 +167,7 @@ class PollPlan:
 
     def retry(self, now_ns: int) -> None:
         """Plan the next poll of a device that did not answer at ``now_ns``: at once, then slower."""
-        self.slack_ns, self.is_before_edge, self._hunt_ns = 0, False, 0
+        self.slack_ns, self.is_before_edge, self._hunt_ns, self._edge.turn = 0, False, 0, 0
         self.due_ns = now_ns + self._retry_ns
         self._retry_ns = min(2 * self._retry_ns, RETRY_NS[1])
 
@@ -181,6 +187,8 @@ class PollPlan:
         """
         if moved and now_ns >= self._hunt_ns:
             self._hunt_ns = 0
+        if moved and self._edge.is_odd(now_ns, self.due_ns, is_before_edge=self.is_before_edge):
+            self._edge.turn = 0
         self.slack_ns, self.is_before_edge = 0, False
         if outlook is None:
             self.due_ns = now_ns + self._jittered(max(SLOW_POLL_NS, self.calls.floor_ns))
@@ -243,12 +251,13 @@ class PollPlan:
         self.looks = moved and spare_ns >= 2 * call_ns and self._wants_look(looks)
         if self.looks:  # at a random moment: the load may be locked to the register's period
             return int(self._random() * ahead_ns)
-        if not calls.is_free and outlook.is_sure:
-            if outlook.is_sharp and self._moves % HUNT_SHARP_EVERY:
-                return self._wait_past_ns(ahead_ns)
-            if self._is_spared(spare_ns):
+        if not calls.is_free and outlook.is_sure and self._is_spared(spare_ns, is_sharp=outlook.is_sharp):
+            if spare_ns < 0 or not self.hunts_always:
                 self.slack_ns = round(SLACK * edge.period_ns)
-                return self._wait_past_ns(ahead_ns)
+            return self._wait_past_ns(ahead_ns)
+        every = HUNT_SHARP_EVERY if self.hunts_always else HUNT_EVERY
+        # never at the same distance, as updates may be early and late in turns
+        self._edge.turn = self._moves + every // 2 + int(self._random() * (every + 1))
         skipped_ns = self._periods_to_save_ns(-spare_ns)
         self._single_polls, self._hunt_ns = 0, next_ns + skipped_ns
         if skipped_ns:  # this poll sees the moves that were left out, so it comes sooner before the edge
@@ -259,10 +268,11 @@ class PollPlan:
         every = LOOK_EVERY if self.hunts_always else HUNT_EVERY
         return self._can_look and (looks < LOOKS_AT_FIRST or self._moves % every == 0)
 
-    def _is_spared(self, spare_ns: int) -> bool:
+    def _is_spared(self, spare_ns: int, *, is_sharp: bool) -> bool:
         """Return true if the next edge is not hunted: its turn has not come, or time is short."""
-        is_of_many = not self.hunts_always and self._moves % HUNT_EVERY != 0
-        return is_of_many or (spare_ns < 0 and self._single_polls < SINGLE_POLLS)
+        if (is_sharp or not self.hunts_always) and self._moves < self._edge.turn:
+            return True
+        return spare_ns < 0 and self._single_polls < SINGLE_POLLS * (2 if is_sharp else 1)
 
     def _wait_past_ns(self, ahead_ns: int) -> int:
         """Time until a single poll that sees that the register moved; the line says when it did."""

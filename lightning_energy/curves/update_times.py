@@ -16,13 +16,31 @@ __all__ = ["UpdateLine"]
 
 FIT_EDGES = 64  # number of last edges that the line goes through
 FIT_MINIMUM = 8  # fewest edges of a line
-FIT_EVERY = 4  # edges between two fits, once there are many
+FIT_EVERY = 8  # updates between two fits, once there are many edges
 MOST = 0.8  # share of the edges that stray from the line by less than the residual
 KNOWN = 0.1  # upper limit, as a share of the period, of the residual of a line that knows the period
 LONGER = 1.1  # longest standstill of a register, in periods: a longer one shows a longer period
 LONGER_EDGES = 3  # edges in a row, each after a longer standstill, that overrule a good line
 POINTS_OF_A_LINE = 2
+BENDS = 3.0  # distance of a part of the edges from the line, in standard errors, that shows that the updates bend
+BEND_EDGES = 16  # most edges that show no bend
+MOST_BRACKETS = 2.0  # halves of its bracket, for which an edge counts at most there
 LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
+
+
+class _LastFit:
+    """Everything that the last fit leaves to others.
+
+    Attributes:
+        index: of its last edge.
+        bend: of the updates, see :meth:`UpdateLine.half_ns`.
+        has_bent: the updates did, and the line does not go through as many again yet.
+    """
+
+    __slots__ = ("bend", "has_bent", "index")
+
+    def __init__(self) -> None:
+        self.index, self.bend, self.has_bent = 0, 0.0, False
 
 
 class UpdateLine:
@@ -48,7 +66,7 @@ class UpdateLine:
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._phase_ns = 0.0
         self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
-        self._added = 0
+        self._last_fit = _LastFit()
         self._is_known = False  # the period: a straight line went well through edges enough
         self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
 
@@ -79,14 +97,16 @@ class UpdateLine:
         self._index.append(index)
         self._time_ns.append(time_ns)
         self._half_width_ns.append(half_width_ns)
-        self._added += 1
         if self.edges < FIT_EDGES:
             self.edges += 1
-        # the line barely moves with one more point of many
-        if self.edges >= POINTS_OF_A_LINE and (self.edges <= 2 * FIT_MINIMUM or not self._added % FIT_EVERY):
+        # the line barely moves with one more point of many, unless that is far behind the others
+        if self.edges >= POINTS_OF_A_LINE and (
+            self.edges <= 2 * FIT_MINIMUM or index - self._last_fit.index >= FIT_EVERY
+        ):
             self._fit()
 
     def _fit(self) -> None:
+        self._last_fit.index = self._index[-1]
         # lists of numbers, as arrays of other sequences take twice as long
         t = (np.array([*self._time_ns], dtype=np.int64) - self._time_ns[0]).astype(np.float64)
         k = np.array([*self._index], dtype=np.float64) - self._index[0]
@@ -119,8 +139,14 @@ class UpdateLine:
         variance_k = float(weighted @ from_mean_k)
         slope = float(weighted @ (t - mean_t)) / variance_k
         intercept = mean_t - slope * mean_k
-        residual = np.abs(t - (intercept + slope * k))
-        self.is_within = int(np.count_nonzero(residual <= half_width_ns)) >= MOST * self.edges
+        residual = t - (intercept + slope * k)
+        self._last_fit.bend, bends = 0.0, False
+        if self.edges > BEND_EDGES:
+            self._last_fit.bend, bends = _bend(residual / (half_width_ns + LEAST_HALF_NS))
+        residual = np.abs(residual)
+        self._last_fit.has_bent = self._last_fit.has_bent and self.edges < FIT_EDGES
+        within = int(np.count_nonzero(residual <= half_width_ns))
+        self.is_within = within >= MOST * self.edges and not self._last_fit.has_bent
         residual.sort()
         self.period_ns = slope
         self.period_half_ns = float(residual[-1]) / self.edges
@@ -129,6 +155,16 @@ class UpdateLine:
         self._phase_ns = origin_ns + intercept - slope * self._index[0]
         self.residual_ns = float(residual[math.ceil(MOST * (self.edges - 1))])
         self._is_known = self.residual_ns < KNOWN * self.period_ns
+        if bends:
+            self._forget_half()
+
+    def _forget_half(self) -> None:
+        """Keep the later half of the edges, and watch what they show: the period changes."""
+        for column in (self._index, self._time_ns, self._half_width_ns):
+            for _ in range(self.edges // 2):
+                column.popleft()
+        self.edges, self._last_fit.has_bent = len(self._index), True
+        self._fit()
 
     def is_longer(self, still_ns: int) -> bool:
         """Return true if a register that stood still for so long must have a longer period than the line has."""
@@ -144,12 +180,14 @@ class UpdateLine:
         times_ns = [*self._time_ns]
         steps = (max(round((b - a) / period_ns), 1) for a, b in pairwise(times_ns))
         self._index = deque(accumulate(steps, initial=0) if times_ns else (), maxlen=FIT_EDGES)
+        self._last_fit.index = -FIT_EVERY
 
     def restart(self) -> None:
         """Forget the phase and keep the period: the device was silent or reset."""
         for column in (self._index, self._time_ns, self._half_width_ns):
             column.clear()
-        self.residual_ns, self.edges, self.is_within = math.inf, 0, False
+        self.residual_ns, self.edges, self.is_within, self._last_fit.has_bent = math.inf, 0, False, False
+        self._last_fit.index = -FIT_EVERY
 
     def next_ns(self, edge_ns: int) -> int | None:
         """Time at which the update after the one at ``edge_ns`` should come; ``None`` before the fit."""
@@ -161,10 +199,13 @@ class UpdateLine:
     def half_ns(self, time_ns: float) -> int:
         """Distance from the line within which an update near ``time_ns`` lies, as sure as the residual is.
 
-        It grows away from the line's edges: the standard error of a prediction by a straight line.
+        It grows away from the line's edges: by the standard error of a prediction by a straight line, and by the bend
+        that the edges may have.
         """
         away = (time_ns - self._center_ns) / self._spread_ns
-        return round(self.residual_ns * math.sqrt(1.0 + (1.0 + away * away) / self.edges)) or 1
+        away *= away
+        bend = self._last_fit.bend * (away - 1.0)
+        return round(self.residual_ns * math.sqrt(1.0 + (1.0 + away) / self.edges + bend * bend)) or 1
 
     def stray_ns(self, edge_ns: int) -> float:
         """Distance of an edge from the nearest update of the line; 0 before the fit."""
@@ -180,3 +221,24 @@ class UpdateLine:
             return 0, 0.0
         first, last = math.ceil((low_ns - phase_ns) / period_ns), math.floor((high_ns - phase_ns) / period_ns)
         return last + 1 - first, phase_ns + last * period_ns
+
+
+def _bend(residual: NDArray[np.float64]) -> tuple[float, bool]:
+    """Measure how far the edges in the middle lie to one side of the line and those at both ends to the other.
+
+    Args:
+        residual: signed distances of the edges from the line, in halves of their brackets.
+
+    Returns:
+        The distance of a parabola from the line where it is farthest among the edges, in residuals of these, see
+        :meth:`UpdateLine.half_ns`; and whether it, or the distance of the last edges from the line, is no chance.
+    """
+    z = np.minimum(np.maximum(residual, -MOST_BRACKETS), MOST_BRACKETS)
+    n, quarter = len(z), len(z) // 4
+    scatter = math.sqrt(float(z @ z) / n)
+    if not scatter:
+        return 0.0, False
+    first, last = float(np.add.reduce(z[:quarter])) / scatter, float(np.add.reduce(z[-quarter:])) / scatter
+    middle = float(np.add.reduce(z)) / scatter - first - last
+    ends, limit = abs((first + last) / (2 * quarter) - middle / (n - 2 * quarter)), BENDS * 2.0 / math.sqrt(n)
+    return ends / 2.0, ends > limit or abs(last / quarter) > limit

@@ -207,6 +207,49 @@ def test_updates_that_come_later_than_they_did_are_found_again(pieces, call_s, w
     assert np.mean(before) < wrong
 
 
+def early_and_late(k: int) -> float:
+    """Updates by 3 % of the period too early and too late, in turns of four."""
+    return k + (0.0, -0.03, 0.0, 0.03)[k % 4]
+
+
+def ever_longer(k: int) -> float:
+    """A period that grows by 2 % in 4,000 updates, as that of a clock that becomes hot."""
+    return k + k * k * 0.02 / 8000.0
+
+
+def now_longer_now_shorter(k: int) -> float:
+    """A period that is 1 in 1,000 longer for 350 updates, and as much shorter for 350 others."""
+    return k + 1e-3 * (k % 350 if k % 700 < 350 else 350 - k % 350)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moments", "period_s", "call_s"),
+    [
+        (early_and_late, 0.1, 0.0034),
+        (ever_longer, 0.02, 0.00005),
+        (now_longer_now_shorter, 0.02, 0.00005),
+    ],
+)
+def test_updates_off_a_straight_line_lie_within_their_half_widths(moments, period_s, call_s):
+    """Though one in eight is watched: four in five do, as the half width says, and nearly all within two."""
+    errors_s, halves_s = [], []
+    for seed in range(3):
+        clock = VirtualClock()
+        meter = Remote(clock, [(70.0, period_s)], lambda _: call_s, seed=seed)
+        first_s = 1e-9 * (meter.updates_ns[0] - meter.start_ns)
+        updates = range(len(meter.updates_ns))
+        meter.updates_ns = [meter.start_ns + round((first_s + period_s * moments(k)) * S) for k in updates]
+        channel = Channel(meter, meter.open(), clock=clock)
+        drive(channel, clock, clock.now_ns + 69 * S, seed=seed)
+        error_s, half_s = meter.errors_s(channel, 3.0)
+        errors_s += np.abs(error_s).tolist()
+        halves_s += half_s.tolist()
+    errors, halves = np.array(errors_s), np.array(halves_s)
+    assert np.mean(errors <= halves) > 0.88
+    assert np.mean(errors <= 2.0 * halves) > 0.972
+
+
 def test_a_late_update_now_and_then_is_no_longer_period():
     clock = VirtualClock()
     meter = Remote(clock, [(60.0, 0.1)], lambda _: 0.00005)

@@ -111,6 +111,39 @@ def test_of_edges_that_a_line_tells_as_sharply_one_in_eight_is_hunted(is_sure, m
     assert all(p.slack_ns == 0 for p in found)  # nobody waits for others
 
 
+@pytest.mark.parametrize(("hunts_always", "every"), [(True, 8), (False, 16)])
+def test_the_edges_that_are_hunted_come_at_no_regular_distance(hunts_always, every):
+    """Updates that are early and late in turns were else seen on one side only."""
+    plan, register = PollPlan(), Register(is_sharp=True)
+    plan.hunts_always = hunts_always
+    found = polls(plan, register, 200.0)
+    moved = [b.start_ns - a.start_ns < 0.01 * S for a, b in pairwise(found) if b.moved]
+    distances = np.diff(np.flatnonzero(moved))
+    assert np.mean(distances) == pytest.approx(every, rel=0.1)
+    assert every // 2 <= distances.min() < distances.max() <= every // 2 + every
+    assert len({*distances.tolist()}) > every // 2
+
+
+def test_of_many_devices_those_that_a_line_tells_sharply_wait_for_others_as_well():
+    plan, register = PollPlan(), Register(is_sharp=True)
+    plan.hunts_always = False
+    moves = [p for p in polls(plan, register, 32.0) if p.moved]
+    assert np.mean([p.slack_ns > 0 for p in moves]) > 0.9
+
+
+@pytest.mark.parametrize("odd_s", [-0.02, 0.13])
+def test_after_a_move_that_came_too_soon_or_late_the_next_is_hunted(odd_s):
+    plan, register = PollPlan(), Register(is_sharp=True)
+    polls(plan, register, 3.0)
+    while not (plan.is_before_edge and odd_s < 0) and not (odd_s > 0 and not plan.is_before_edge):
+        polls(plan, register, 0.05)
+    seen_ns = plan._edge.next_ns + round(odd_s * S)
+    register.now_ns = seen_ns
+    plan.polled(seen_ns, seen_ns + 50_000)
+    plan.go_on(seen_ns + 50_000, register, moved=True, looks=0)
+    assert plan.is_before_edge
+
+
 def test_where_any_poll_gives_a_knot_ten_are_made_in_a_second_and_slow_ones_rarely():
     plan, now_ns, waits_s = PollPlan(), BEGIN_NS, []
     for call_s in (0.00005, 0.01):

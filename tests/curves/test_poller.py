@@ -218,9 +218,9 @@ def boards_of(monkeypatch):
 
 # boards, their counters' period: polls, wake-ups, locks of the curves, bytes that polls need; per second and board
 COUNTS = {
-    (1, 0.1): (30, 30, 14, 42_000),
-    (1, 0.02): (145, 145, 66, 210_000),
-    (8, 0.1): (15, 13, 13, 15_000),
+    (1, 0.1): (20, 20, 14, 32_000),
+    (1, 0.02): (90, 90, 66, 120_000),
+    (8, 0.1): (15, 7, 13, 15_000),
 }
 
 

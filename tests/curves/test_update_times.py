@@ -80,6 +80,38 @@ def test_a_line_says_when_its_edges_stray_no_further_than_they_were_seen(stray_n
     assert not line.is_within
 
 
+@pytest.mark.parametrize("changes", [-1e-3, 1e-3])
+def test_a_line_whose_updates_bend_goes_through_the_later_half_and_is_watched(changes):
+    """Else it went through minutes of them, and the last lay further from it than four in five do."""
+    rng, line, time_ns, trusted = random.Random(3), UpdateLine(), BEGIN_NS, []
+    for k in range(150):
+        time_ns += round(8 * PERIOD_NS * (1.0 + changes * max(k - 75, 0) / 75))  # one in eight is seen
+        line.add(time_ns + rng.randint(-500_000, 500_000), 500_000)
+        if k == 75:
+            assert (line.edges, line.is_within) == (64, True)
+        elif k > 100:
+            trusted.append(line.is_within)
+            assert line.edges < 48
+            assert line.stray_ns(time_ns) < 2_500_000
+    assert not any(trusted)
+    line.restart()
+    for k in range(20):
+        line.add(time_ns + k * PERIOD_NS, 500_000)
+    assert line.is_within
+
+
+def test_a_prediction_is_less_sure_where_the_updates_may_bend():
+    bent = UpdateLine()
+    for k in range(64):
+        bent.add(BEGIN_NS + k * PERIOD_NS + 150 * (k - 32) ** 2 + 400_000 * (-1) ** (k // 2), 500_000)
+    straight = UpdateLine()
+    for k in range(64):
+        straight.add(BEGIN_NS + k * PERIOD_NS + 400_000 * (-1) ** (k // 2), 500_000)
+    assert bent.edges == straight.edges == 64
+    later_ns = BEGIN_NS + 72 * PERIOD_NS
+    assert bent.half_ns(later_ns) > 1.1 * straight.half_ns(later_ns)
+
+
 @pytest.mark.parametrize("updates", ["slow_updates", "fast_updates"])
 def test_the_updates_of_a_real_board_keep_to_their_line(updates):
     """As an H200 made them under changing loads, each seen between two calls of milliseconds (benchmarks/gpu.py)."""
