@@ -55,11 +55,13 @@ class StepSums:
         return news
 
     def add(self, others: StepSums | SumsOfSteps) -> None:
-        """Add other steps."""
-        self.n += others.n
-        self.energy_j += others.energy_j
-        self.duration_s += others.duration_s
-        self.u2_j2 += others.u2_j2
+        """Add other steps, at once: a signal handler may raise between any two lines."""
+        self.__dict__.update(
+            n=self.n + others.n,
+            energy_j=self.energy_j + others.energy_j,
+            duration_s=self.duration_s + others.duration_s,
+            u2_j2=self.u2_j2 + others.u2_j2,
+        )
 
     def u_of_mean(self, train: Energy) -> Spread | None:
         """The uncertainty of the mean energy of a step; ``None`` without any.

@@ -141,3 +141,21 @@ def test_the_phases_of_each_of_several_ranks_are_kept():
     assert together.energy.duration_s == pytest.approx(one[0].energy.duration_s)
     assert report_of(StepSums(), phase="data").phases_by_rank == []
     assert report_of(StepSums(), ranks=two).phases_by_rank == []
+
+
+def test_sums_of_steps_are_added_at_once():
+    """A signal handler may raise between any two lines: joules without their steps would be a wrong mean."""
+
+    class Torn(StepSums):
+        @property
+        def duration_s(self) -> float:
+            raise KeyboardInterrupt
+
+        @duration_s.setter
+        def duration_s(self, _value: float) -> None:
+            """Be a field all the same."""
+
+    sums = StepSums(2, 6.0, 0.02, 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        sums.add(Torn(1, 3.0, 0.01))
+    assert sums == StepSums(2, 6.0, 0.02, 0.1)
