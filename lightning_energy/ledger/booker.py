@@ -58,7 +58,7 @@ class Booker:
     ) -> None:
         self.failure: BaseException | None = None
         self._settle, self._enter, self._foresee = settle, enter or _nothing, foresee or settle
-        self._is_to_foresee = False
+        self._is_to_foresee = self._is_to_settle = False
         self._ended = False
         self._begun_s = 0.0
         self._alarm = threading.Lock()  # held while there is nothing to do
@@ -92,11 +92,12 @@ class Booker:
             raise self.failure
         if not self.is_running:
             return False
+        self._is_to_settle = True
         self._let_go()
         return True
 
     def wake_to_foresee(self) -> None:
-        """Let it foresee, now or when it has settled; nothing where nobody would."""
+        """Let it foresee, now or when it has settled, and settle then where it was woken for that, too."""
         self._is_to_foresee = True
         self._let_go()
 
@@ -120,8 +121,12 @@ class Booker:
                 if self._is_over():
                     return
                 self._begun_s = monotonic_ns() * NS
-                work, self._is_to_foresee = self._foresee if self._is_to_foresee else self._settle, False
-                work(self._pause)
+                if self._is_to_foresee:
+                    self._is_to_foresee = False  # first: whoever wakes it meanwhile wants it once more
+                    self._foresee(self._pause)
+                if self._is_to_settle:
+                    self._is_to_settle = False
+                    self._settle(self._pause)
         except _EndedError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised where it is woken next; the training goes on

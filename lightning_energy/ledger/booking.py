@@ -196,6 +196,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
         is_known = np.zeros(held.n, dtype=bool)  # too few to fit anything: straight lines
     lag_ns = sharing.lag_ns
     first, last = 0 if is_anew else held.booked, due.last(lag_ns)
+    known = last  # marks up to there are told: whatever goes on behind it may turn out to be of another kind
     if not (is_anew or due.is_all or last - first >= CHUNK):
         last = first
     sums = Sums.zeros() if is_anew else due.state.sums
@@ -214,7 +215,7 @@ def work_out(due: Due, groups: NDArray[np.int64], pause: Pause = no_pause) -> Bo
     pause()
     told = held.told
     if held.n:
-        until_ns = int(held.knots.time_ns[-1]) - (0 if due.is_last else max(lag_ns, 0))
+        until_ns = int(held.knots.time_ns[-1] if due.is_last else held.knots.time_ns[known] - lag_ns)
         told = max(int(np.searchsorted(held.time_ns, until_ns, side="right")), told)
     at_marks, told_j = _told(due, slice(held.told, held.told if due.for_now else told), sharing, groups, pause)
     pause()

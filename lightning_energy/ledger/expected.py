@@ -41,6 +41,7 @@ class Expected:
         self.is_new = False
         self._clock = clock
         self._since_ns: int | None = None
+        self._asked = 0  # how often they were asked for
 
     def begin(self) -> None:
         """Note that they will be."""
@@ -49,6 +50,7 @@ class Expected:
     def end(self) -> None:
         """Note that they were asked for."""
         self.is_new, self._since_ns = False, None
+        self._asked += 1
 
     @property
     def _is_near(self) -> bool:
@@ -58,11 +60,14 @@ class Expected:
     def let_pass(self, foresee: Callable[[Pause], None], pause: Pause) -> None:
         """Wait until they were asked for, or are expected no more.
 
+        Others may be expected by then, where epochs are short: a booking that waited for these, too, might never come.
+
         Args:
             foresee: works out what they need, once.
             pause: called now and then; without one, nothing is waited for.
         """
-        while pause is not no_pause and self._is_near:
+        asked = self._asked
+        while pause is not no_pause and self._is_near and self._asked == asked:
             foresee(pause)
             time.sleep(LOOK_S)
             pause()

@@ -18,6 +18,7 @@ from lightning_energy.ledger.kept import Kept
 from lightning_energy.ledger.marks import AtMarks
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.since import LONGEST_NS, Since
+from lightning_energy.ledger.tail import LONGEST_TAIL_NS
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Foreseen(NamedTuple):
             groups: for each account, the first one of its group.
             now_ns: the moment.
         """
-        since = self._since(due, groups)
+        since = self._since(due, groups, now_ns)
         if since is None:
             if not self.is_base:
                 return None
@@ -134,7 +135,7 @@ class Foreseen(NamedTuple):
         booking = Booking(due, due.state, groups, due.held.booked, AtMarks.none())
         return contents(due, booking, groups, now_ns, (since, self.known))
 
-    def _since(self, due: Due, groups: NDArray[np.int64]) -> Since | None:
+    def _since(self, due: Due, groups: NDArray[np.int64], now_ns: int) -> Since | None:
         """The time since, as one interval; ``None`` where its powers have to be asked again."""
         held, sharing, first = due.held, due.state.sharing, due.held.booked
         last = due.last(sharing.lag_ns)
@@ -142,6 +143,8 @@ class Foreseen(NamedTuple):
             return None
         from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
         if to_ns - from_ns > LONGEST_NS or not held.is_known[first:last].all():
+            return None
+        if now_ns - (from_ns - sharing.lag_ns) > LONGEST_TAIL_NS:  # whose end is missing, counted from the last update
             return None
         from_j, to_j = held.knots.energy_j[[first, last]].tolist()
         ema_s = sharing.found.kernel.ema_s

@@ -73,9 +73,14 @@ class Watch:
             self._abandoned()
 
     def _settle(self) -> None:
-        """Settle: in the sampler's thread, let the booker do it when it is time."""
-        if self.booker is None or self.sampler is None or not self.sampler.is_in_thread:
-            self._ledger.settle()
+        """Settle: in the sampler's thread, let the booker do it when it is time; in others, such as the training, now.
+
+        These wait for it where there is no booker only: they hold the lock, and a booking may take seconds.
+        """
+        booker = self.booker
+        if booker is None or self.sampler is None or not self.sampler.is_in_thread:
+            if booker is None or booker.failure is not None or not booker.wake():
+                self._ledger.settle()
             return
         if self._ledger.has_device_clock:  # its events are few: marks give them back when they are read
             self._ledger.read_marks()
@@ -83,6 +88,6 @@ class Watch:
         since_s, age_s = now_s - self._settled_s, now_s - self._begun_s
         if since_s >= min(SHARE * age_s, EVERY_S) or self._ledger.waiting >= MANY:
             self._settled_s = now_s
-            if not self.booker.wake():
+            if not booker.wake():
                 self.sampler.take_news()
                 self._ledger.settle()

@@ -51,16 +51,17 @@ class Behind:
         return token if token <= self._clock.now_ns else None
 
 
-def steady(*, at_last: str, has_device: bool = False) -> Ledger:
+def steady(*, at_last: str, has_device: bool = False, is_exact: bool = False) -> Ledger:
     """A ledger after 20 s of steps of 50 ms, asked to look ahead 0.32 s before its end.
 
     Args:
         at_last: the stage of the last 0.17 s, which cost what the others do.
         has_device: true where marks count when a device reached them.
+        is_exact: true where the register shows the energy at once.
     """
     clock, curve = Clock(), Curve(INFO)
     behind = {"device_clock": Behind(clock), "on_device": [True]} if has_device else {}
-    ledger = Ledger([curve], clock=clock, **behind)
+    ledger = Ledger([curve], clock=clock, is_exact=[lambda: is_exact], **behind)
     step, gap = ledger.code(0, "train", "step"), ledger.code(0, "train", "gap")
     updates = iter(range(1, 1000))
     due = next(updates)

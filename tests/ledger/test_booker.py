@@ -42,6 +42,28 @@ def test_it_foresees_when_it_is_woken_for_that(made):
     assert done == ["foreseen", "settled"]
 
 
+def test_a_booking_is_not_forgotten_over_what_is_to_be_foreseen(made):
+    """Both are asked for while it is at work, as in short epochs."""
+    done, begun, go_on, more = [], threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def foresee(_pause) -> None:
+        done.append("foreseen")
+        more.release()
+        begun.set()
+        assert go_on.wait(60)
+
+    booker = made(lambda _pause: (done.append("settled"), more.release()), None, foresee)
+    booker.start()
+    booker.wake_to_foresee()
+    assert begun.wait(60)
+    booker.wake()
+    booker.wake_to_foresee()
+    go_on.set()
+    for _ in range(3):
+        assert more.acquire(timeout=60)
+    assert done == ["foreseen", "settled", "foreseen"]  # by turns, so that neither keeps the other waiting for ever
+
+
 def test_what_is_under_way_is_given_up_at_the_end(made):
     begun, done = threading.Event(), []
 

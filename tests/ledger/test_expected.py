@@ -36,3 +36,20 @@ def test_it_waits_for_a_while_only(monkeypatch):
 
     expected.let_pass(lambda _pause: None, pause)
     assert now[0] == LONGEST_NS
+
+
+def test_where_totals_are_always_expected_a_booking_waits_for_the_first(monkeypatch):
+    """In short epochs those of the next one are expected before it looks again: it would never come."""
+    monkeypatch.setattr(expected_module, "LOOK_S", 0.0)
+    expected, paused = Expected(lambda: 0), []
+    expected.begin()
+
+    def pause() -> None:
+        paused.append(1)
+        assert len(paused) < 10
+        expected.end()
+        expected.begin()
+
+    expected.let_pass(lambda _pause: None, pause)
+    assert len(paused) == 1
+    assert expected.is_new

@@ -10,8 +10,9 @@ import pytest
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.marks import Marks
+from lightning_energy.ledger.tail import LONGEST_TAIL_NS
 from lightning_energy.meters import MeterInfo
-from tests.ledger.plays import steady
+from tests.ledger.plays import START, S, steady
 from tests.sim.virtual_run import PHASES, START_NS, Pieces, Seen, Sensor, Work, at_brackets, training
 
 if TYPE_CHECKING:
@@ -197,3 +198,32 @@ def test_no_booking_comes_between():
     assert len(asked) == 1
     assert book.kept is not before
     assert book.__dict__["_foreseen"] is None
+
+
+def test_a_mark_that_was_on_its_way_when_it_was_foreseen_counts_from_its_time():
+    """The training thread had looked at the clock, and the background came between before it left the mark."""
+    ledgers = steady(at_last="train", is_exact=True), steady(at_last="train", is_exact=True)
+    for ledger in ledgers:
+        (book,), clock = ledger.books, ledger.inbox.clock
+        clock.now_ns = START + 20 * S + 2_000_000
+        book.curve.add(START + 20 * S, 26.0 * 200 + 0.2, half_width_ns=1_000_000)
+        code = ledger.code(0, "validate", "step")
+        ledger.expected.begin()
+        ledger.foresee()
+        ledger.inbox.marks.append((START + 20 * S - 2_000_000, code, None))
+        clock.now_ns = START + 20 * S + S // 20
+    assert ledgers[0].books[0].__dict__["_foreseen"] is not None
+    ledgers[1].books[0].__dict__["_foreseen"] = None
+    one, other = (ledger.totals().energy(stage="validate") for ledger in ledgers)
+    assert one.duration_s == pytest.approx(other.duration_s) == pytest.approx(0.052)
+    assert one.energy_j == pytest.approx(other.energy_j, rel=0.01)
+
+
+def test_silence_is_counted_from_the_last_update_and_not_from_what_was_foreseen():
+    ledgers = steady(at_last="train"), steady(at_last="train")
+    ledgers[1].books[0].__dict__["_foreseen"] = None
+    for ledger in ledgers:
+        ledger.inbox.clock.now_ns = START + 199 * S // 10 + LONGEST_TAIL_NS - S // 10
+    one, other = (ledger.totals().energy() for ledger in ledgers)
+    assert one.missing_s == pytest.approx(other.missing_s)  # the time before the first update
+    assert one.energy_j == pytest.approx(other.energy_j, rel=1e-9)

@@ -12,6 +12,7 @@ from lightning_energy.ledger.sharing.sharing import Sharing
 from lightning_energy.ledger.told import energy_at_marks
 from tests.ledger.plays import INFO, START, S
 from tests.ledger.test_held import held_of
+from tests.sim.virtual_run import Sensor, Work, play
 
 STAGE = np.array([0, 1, 2, 3])
 POWERS = Powers(np.array([[100.0, 100.0, 160.0, 40.0]]), np.zeros((4, 4)), 0.0, 100.0, 0.0, 9)
@@ -97,3 +98,15 @@ def test_no_step_is_made_of_a_delay_that_becomes_known():
     assert joules.max() < 45.0
     assert joules.min() > 5.0
     assert np.median(joules) == pytest.approx(30.0, rel=0.02)
+
+
+def test_steps_that_are_told_while_one_goes_on_are_together_the_training():
+    """Nobody knows of what kind the step is that has not ended: what is told before it must not depend on that."""
+    kinds = (*[(1.0, 1.0)] * 7, *[(0.5, 1.7)] * 4)
+    work = Work(epochs=1, train_s=30.0, validate_s=0.0, step_s=0.15, kinds=kinds)
+    ledger = play(1, work, Sensor()).ledger
+    steps, train = ledger.take_sums_of_steps(), ledger.totals().energy(stage="train")
+    (book,) = ledger.books
+    assert [rule.every for rule in book.sharing.rules] == [0]  # told by how long they last
+    assert steps.duration_s == pytest.approx(train.duration_s)
+    assert abs(steps.energy_j - train.energy_j) < 2 * steps.u2_j2**0.5

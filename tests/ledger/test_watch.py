@@ -65,6 +65,7 @@ class Woken:
 
     def __init__(self, *, has_thread: bool = True) -> None:
         self.times, self.has_thread = 0, has_thread
+        self.failure: Exception | None = None
 
     def wake(self) -> bool:
         self.times += 1
@@ -95,3 +96,16 @@ def test_bookings_become_rare_and_many_marks_are_booked_at_once(meters, monkeypa
     watch()
     assert woken.times == len(times) + 1
     assert ledger.waiting == (watch_module.MANY if has_thread else 0)  # nobody else takes them
+
+
+@pytest.mark.parametrize("thread", ["lives", "cannot be started", "has failed"])
+def test_the_training_books_itself_only_where_nobody_else_does(meters, thread):
+    """It has come to call the time of a board that hangs missing: it holds the lock, and the others wait for it."""
+    ledger, woken = Ledger([Curve(INFO)]), Woken(has_thread=thread == "lives")
+    woken.failure = ValueError() if thread == "has failed" else None
+    watch = Watch(ledger, meters, lambda: False, lambda: None)
+    watch.booker, watch.sampler = woken, SimpleNamespace(is_in_thread=False)
+    ledger.mark(0)
+    watch()
+    assert ledger.waiting == (thread == "lives")
+    assert woken.times == (thread != "has failed")
