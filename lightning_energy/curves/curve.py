@@ -251,15 +251,24 @@ class Curve:
         self._quality += qualities
         self._variance_j2 += variances_j2
 
-    def knots(self) -> Knots:
-        """The kept knots as arrays."""
+    def knots(self, first: int = 0, end: int | None = None) -> Knots:
+        """The kept knots as arrays.
+
+        Args:
+            first: the place of the first one among them.
+            end: the place behind the last one; ``None``: all.
+        """
         return Knots(
-            np.array(self._time_ns, dtype=np.int64),
-            np.array(self._energy_j, dtype=np.float64),
-            np.array(self._half_width_ns, dtype=np.int64),
-            np.array(self._quality, dtype=np.int64),
-            np.array(self._variance_j2, dtype=np.float64),
+            np.array(self._time_ns[first:end], dtype=np.int64),
+            np.array(self._energy_j[first:end], dtype=np.float64),
+            np.array(self._half_width_ns[first:end], dtype=np.int64),
+            np.array(self._quality[first:end], dtype=np.int64),
+            np.array(self._variance_j2[first:end], dtype=np.float64),
         )
+
+    def place_after(self, time_ns: int) -> int:
+        """The place behind the kept knots that are not later than a moment."""
+        return bisect_right(self._time_ns, time_ns)
 
     def forget_before(self, time_ns: int) -> None:
         """Drop the knots that lie before the last one at or before ``time_ns``."""

@@ -140,11 +140,11 @@ class Foreseen(NamedTuple):
         last = due.last(sharing.lag_ns)
         if sharing.powers is None or not 0 < first <= last:
             return None
-        from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
+        time_ns, energy_j = held.knots.time_ns, held.knots.energy_j
+        from_ns, to_ns = time_ns.item(first), time_ns.item(last)
         if to_ns - from_ns > LONGEST_NS or not held.is_known[first:last].all():
             return None
-        from_j, to_j = held.knots.energy_j[[first, last]].tolist()
-        ema_s = sharing.found.kernel.ema_s
-        since = Since.of(held, from_ns - sharing.lag_ns, ema_s, to_j - from_j, (to_ns - from_ns) * NS)
+        ema_s, rise_j = sharing.found.kernel.ema_s, energy_j.item(last) - energy_j.item(first)
+        since = Since.of(held, from_ns - sharing.lag_ns, ema_s, rise_j, (to_ns - from_ns) * NS)
         known_w = sharing.powers.wide(len(due.stage)).overall_w
         return since if since.is_as_foreseen(groups, known_w, sharing.powers.scatter) else None

@@ -75,19 +75,21 @@ class Marks:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append marks from rows that begin with time and account; none is before ``closed_ns`` or the last one."""
-        if not rows:
-            return
-        time_ns, code = (np.fromiter(map(itemgetter(k), rows), np.int64, len(rows)) for k in range(2))
-        time_ns[0] = max(time_ns[0], self.closed_ns, *self.time_ns[-1:].tolist())
-        time_ns = np.maximum.accumulate(time_ns)
         # at once, here and below: a signal handler may raise between any two lines
-        self.__dict__.update(time_ns=np.concatenate([self.time_ns, time_ns]), code=np.concatenate([self.code, code]))
+        self.__dict__.update(self.followed_by_rows(rows).__dict__)
 
     def followed_by_rows(self, rows: Sequence[Row]) -> Marks:
         """These marks, followed by those of rows as :meth:`add` takes them."""
-        marks = replace(self)
-        marks.add(rows)
-        return marks
+        n, n_rows = len(self.time_ns), len(rows)
+        if not n_rows:
+            return replace(self)
+        time_ns, code = np.empty(n + n_rows, dtype=np.int64), np.empty(n + n_rows, dtype=np.int64)
+        time_ns[:n], code[:n] = self.time_ns, self.code
+        for column, place in ((time_ns, 0), (code, 1)):
+            column[n:] = np.fromiter(map(itemgetter(place), rows), np.int64, n_rows)
+        time_ns[n] = max(time_ns.item(n), self.closed_ns, time_ns.item(n - 1) if n else 0)
+        np.maximum.accumulate(time_ns[n:], out=time_ns[n:])
+        return Marks(time_ns, code, self.dropped, self.closed_ns)
 
     def close(self, until_ns: int) -> None:
         """Let no mark move into the time before ``until_ns`` any more."""

@@ -241,9 +241,21 @@ class Closer(NamedTuple):
         """
         return sum((a.beyond(t) for a, t in zip(self._axes(by_kernel), self.at, strict=True)), np.zeros(1))
 
-    def changes(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The change of a figure by the way along each axis, then by the square of each, as in :attr:`covariance`."""
-        return changes(self._axes(by_kernel), self.at)
+    def changes_and_beyond(
+        self, by_kernel: Sequence[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The change of a figure by the way along each axis, then by the square of each, and :meth:`beyond`.
+
+        Args:
+            by_kernel: the figure by the kernel that intervals were booked by, and by those beside it.
+
+        Returns:
+            The changes in the order of :attr:`covariance`, and the figure beyond that by that kernel.
+        """
+        (slope, curve), (slope_2, curve_2) = (axis.terms for axis in self._axes(by_kernel))
+        t, t_2 = self.at
+        by_way = np.array([slope + 2 * curve * t, slope_2 + 2 * curve_2 * t_2, curve, curve_2])
+        return by_way, (slope * t + curve * t**2) + (slope_2 * t_2 + curve_2 * t_2**2)
 
     @property
     def covariance(self) -> NDArray[np.float64]:

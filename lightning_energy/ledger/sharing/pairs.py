@@ -50,5 +50,5 @@ class Pairs:
 
     def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The quadratic form for a set of accounts: shape (3,)."""
-        result: NDArray[np.float64] = self.values[wanted[self.first] & wanted[self.second]].sum(axis=0)
+        result: NDArray[np.float64] = np.add.reduce(self.values[wanted[self.first] & wanted[self.second]])
         return result
