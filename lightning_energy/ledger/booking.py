@@ -263,7 +263,8 @@ def contents(
     if held.n:
         last, knots = booking.booked, held.knots
         u_ns = SQRT3 * sharing.found.u_lag_s / NS * (knots.quality.item(last) in OF_A_REGISTER)
-        since_ns, half_width_ns = _shown_ns(held, last, sharing), round(math.hypot(knots.half_width_ns.item(last), u_ns))
+        since_ns = _shown_ns(held, last, sharing)
+        half_width_ns = round(math.hypot(knots.half_width_ns.item(last), u_ns))
     tail = Tail(held, since_ns, now_ns, due.power_w, due.bounds_w, half_width_ns=half_width_ns)
     tail.add_time(sums)
     if sharing.powers is None:

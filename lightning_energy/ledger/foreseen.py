@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Foreseen", "Soon", "foreseeable_ns"]
 
+NO_MARKS = AtMarks.none()
+
 
 def foreseeable_ns(state: State, now_ns: int, half_width_ns: int) -> int:
     """The moment up to which knots can be booked now as they will be later: all marks that they look at are known.
@@ -131,7 +133,7 @@ class Foreseen(NamedTuple):
             if not self.is_base:
                 return None
             return contents(due, work_out(due, groups), groups, now_ns)
-        booking = Booking(due, due.state, groups, due.held.booked, AtMarks.none())
+        booking = Booking(due, due.state, groups, due.held.booked, NO_MARKS)
         return contents(due, booking, groups, now_ns, (since, self.known))
 
     def _since(self, due: Due, groups: NDArray[np.int64]) -> Since | None:

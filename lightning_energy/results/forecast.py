@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.meters.units import J_PER_KWH, J_PER_WH
@@ -300,8 +301,8 @@ def forecast(
     validations = _by_time(seen, stretches, left, batches) if left.validation_every_s else left.validations
     if validations is None:
         return None
-    found = [_to_come(seen, stretches, left._replace(validations=validations), batches, of) for of in (1, 2)]
-    (energy_j, u_j), (seconds, u_s) = found
+    left_then = left if validations == left.validations else left._replace(validations=validations)
+    (energy_j, u_j), (seconds, u_s) = (_to_come(seen, stretches, left_then, batches, of) for of in (1, 2))
     energy_j, u_j = scale * energy_j, scale * u_j
     limit_s = math.inf if left.seconds is None else max(left.seconds, 0.0)
     if seconds > limit_s:  # its time limit ends it: of the energy a part
@@ -358,7 +359,7 @@ def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int,
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     mean, u = _validation(seen, left, per_batch, of)
     value, variance = value + validations * mean, variance + (validations * u) ** 2
-    per_s = sum(s[of] for s in stretches) / (sum(s.seconds for s in stretches) or math.inf)
+    per_s = sum([s[of] for s in stretches]) / (sum([s.seconds for s in stretches]) or math.inf)
     mean, u = BETWEEN_S * per_s, BETWEEN_S_U * per_s
     if seen.between:
         mean, u = _mean([v[of] for v in seen.between], BETWEEN_U)
@@ -389,7 +390,7 @@ def _mean(values: Sequence[float], scatter_u: float = MEAN_U) -> tuple[float, fl
     """The mean of the later half of some values, and its standard uncertainty; ``scatter_u`` is that of few of them."""
     later = values[len(values) // 2 :]
     mean = sum(later) / len(later)
-    scatter2 = sum((v - mean) ** 2 for v in later)
+    scatter2 = sum([(v - mean) ** 2 for v in later])
     u2 = (scatter2 + BELIEF * (scatter_u * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
     return mean, math.sqrt(u2)
 
@@ -399,34 +400,32 @@ def _line(stretches: Sequence[Stretch], done: int, last: int, of: int) -> tuple[
 
     A straight line by least squares, with a Gaussian prior of its slope; see the module.
     """
-    n = sum(s.batches for s in stretches)
-    level = sum(s[of] for s in stretches) / n
+    batches, length = [s.batches for s in stretches], len(stretches)
+    n = sum(batches)
+    level = sum([s[of] for s in stretches]) / n
     if level <= 0:
         return 0.0, 0.0
-    middle, x, w, y = done - n, [], [], []
-    for s in stretches:
-        x.append((middle + s.batches / 2) / last)  # progress of the run
-        w.append(s.batches * len(stretches) / n)
-        y.append(s[of] / s.batches / level - 1)
-        middle += s.batches
-    mean_x = sum(a * b for a, b in zip(w, x, strict=True)) / len(x)
-    sxx = sum(a * (b - mean_x) ** 2 for a, b in zip(w, x, strict=True))
-    sxy = sum(a * (b - mean_x) * c for a, b, c in zip(w, x, y, strict=True))
+    begins = accumulate(batches, initial=done - n)
+    x = [(begin + b / 2) / last for begin, b in zip(begins, batches, strict=False)]  # progress of the run
+    w, y = [b * length / n for b in batches], [s[of] / s.batches / level - 1 for s in stretches]
+    mean_x = sum(map(mul, w, x)) / length
+    dx = [b - mean_x for b in x]
+    sxx, sxy = sum([a * b**2 for a, b in zip(w, dx, strict=True)]), sum(map(mul, map(mul, w, dx), y))
     slope, noise2, rest = 0.0, LEAST_NOISE**2, y
     for _ in range(3):  # noise and slope by turns
         slope = sxy / (sxx + noise2 / DRIFT**2)
-        rest = [c - slope * (b - mean_x) for b, c in zip(x, y, strict=True)]
-        scatter = sum(a * r * r for a, r in zip(w, rest, strict=True)) + BELIEF * LEAST_NOISE**2
-        noise2 = _alike(rest) * scatter / (len(x) + BELIEF)
+        rest = [c - slope * b for b, c in zip(dx, y, strict=True)]
+        scatter = sum(map(mul, map(mul, w, rest), rest)) + BELIEF * LEAST_NOISE**2
+        noise2 = _alike(rest) * scatter / (length + BELIEF)
     ahead = (done / last + 1) / 2 - mean_x
     slope_u2 = 1 / (sxx / noise2 + 1 / DRIFT**2) + (BEND * DRIFT) ** 2
-    return level * max(1 + slope * ahead, 0.0), level * math.sqrt(noise2 / len(x) + ahead**2 * slope_u2 + LEVEL_U**2)
+    return level * max(1 + slope * ahead, 0.0), level * math.sqrt(noise2 / length + ahead**2 * slope_u2 + LEVEL_U**2)
 
 
 def _alike(rest: Sequence[float]) -> float:
     """The factor by which neighbours that are alike make the variance of a mean larger."""
-    squares = sum(r * r for r in rest)
+    squares = sum(map(mul, rest, rest))
     if squares <= 0:
         return 1.0
-    rho = min(max(sum(a * b for a, b in pairwise(rest)) / squares, 0.0), MOST_ALIKE)
+    rho = min(max(sum(map(mul, rest, rest[1:])) / squares, 0.0), MOST_ALIKE)
     return (1 + rho) / (1 - rho)

@@ -103,7 +103,7 @@ class Reporter:
         if self._stages.is_fit and self._memory.has_ended:  # a signal handler raised after that: it counts once
             outcome = self._memory.sessions[-1].outcome
         report = self._summary(session, totals, self._books.ranks, outcome)()
-        forecasts = self.forecasts.notes if outcome == "interrupted" else []
+        forecasts = self.forecasts.notes() if outcome == "interrupted" else []
         report = replace(report, notes=[*report.notes, *self.ended, *forecasts])
         if not self._keeps_old_record and self._books.session is not None:
             self._outputs.write_trace(self._books.session, self._memory)
@@ -188,7 +188,9 @@ class Reporter:
             notes=[*self._books.notes, *self._stages.remarks],
         )
 
-    def _complete(self, total: Energy | None, forecasts: Sequence[Note] = ()) -> Callable[[Report], Report]:
+    def _complete(
+        self, total: Energy | None, forecasts: Callable[[], Sequence[Note]] = tuple
+    ) -> Callable[[Report], Report]:
         """A function that adds the figures of the run, as they are now, to a session's report, in whatever thread."""
         last, history, sessions = self._validations.last, [*self._memory.history], len(self._memory.sessions)
         metric, score = (None, None) if last is None else (last.metric, last.score)
@@ -213,7 +215,7 @@ class Reporter:
                 no_metric=why_no_metric(history),
                 first_waits=first_waits,
                 derived=conversion.derive(total or report.session) if conversion else None,
-                notes=[*notes, *report.notes, *forecasts],
+                notes=[*notes, *report.notes, *forecasts()],
             )
 
         return complete

@@ -147,7 +147,7 @@ class Classes:
     @property
     def stage(self) -> NDArray[np.int64]:
         """The number of the stage of each class; before and after are stages of their own."""
-        return np.array([0, 1, *(2 + self._stages[stage] for stage, _ in self.names[2:])], dtype=np.int64)
+        return np.array([0, 1, *[2 + self._stages[stage] for stage, _ in self.names[2:]]], dtype=np.int64)
 
     def of(self, codes: NDArray[np.int64], before: Position) -> tuple[NDArray[np.int64], Position]:
         """The classes that begin with marks, and what is in force after them.
@@ -184,13 +184,8 @@ class Classes:
         for code in range(have, len(rows)):
             for place in range(len(PHASES)) if code != OUTSIDE else ():
                 news[place, code - have] = self._class(_key(rows[code], place))
-        self._group = self._accounts.arrays.group
-        is_step, is_inner = (
-            [row.kind == "step" for row in rows[have:]],
-            [row.phase not in REST for row in rows[have:]],
-        )
-        self._is_step = np.concatenate([self._is_step[:have], np.array(is_step, dtype=bool)])
-        self._is_inner = np.concatenate([self._is_inner[:have], np.array(is_inner, dtype=bool)])
+        arrays = self._accounts.arrays
+        self._group, self._is_inner, self._is_step = arrays.group, arrays.is_inner, self._accounts.columns.is_step
         # last: where a signal handler raises before, all of it is done again
         self._by_code = np.concatenate([self._by_code, news], axis=1)
 

@@ -331,6 +331,8 @@ class Contents:
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
         n = len(self.energy_j)
+        if len(wanted) == n:
+            return wanted
         result = np.zeros(n, dtype=bool)
         result[: len(wanted)] = wanted[:n]
         return result
