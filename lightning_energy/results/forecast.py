@@ -302,7 +302,8 @@ def forecast(
     if validations is None:
         return None
     left_then = left if validations == left.validations else left._replace(validations=validations)
-    (energy_j, u_j), (seconds, u_s) = (_to_come(seen, stretches, left_then, batches, of) for of in (1, 2))
+    progress = _Progress.of(stretches, left.done, left.done + batches)
+    (energy_j, u_j), (seconds, u_s) = (_to_come(seen, progress, left_then, batches, of) for of in (1, 2))
     energy_j, u_j = scale * energy_j, scale * u_j
     limit_s = math.inf if left.seconds is None else max(left.seconds, 0.0)
     if seconds > limit_s:  # its time limit ends it: of the energy a part
@@ -313,7 +314,8 @@ def forecast(
         energy_j, seconds, u_s = part * energy_j, part * seconds, 0.0 if ends_by_time else part * u_s
         left = left._replace(batches=round(part * batches))
         if ends_by_time and left.batches:  # behind the batch within which the time is up
-            (closing_j, closing_u_j), (closing_s, closing_u_s) = (_closing(seen, stretches, left, of) for of in (1, 2))
+            progress = _Progress.of(stretches, left.done, left.done + left.batches)
+            (closing_j, closing_u_j), (closing_s, closing_u_s) = (_closing(seen, progress, left, of) for of in (1, 2))
             energy_j, u_j = energy_j + scale * closing_j, math.hypot(u_j, scale * closing_u_j)
             seconds, u_s = seconds + closing_s, closing_u_s
     if left.batches == 0:
@@ -344,7 +346,7 @@ def _steady(stretches: Sequence[Stretch]) -> Sequence[Stretch]:
 
 def _by_time(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int) -> int:
     """The number of validations where time decides: each comes after the batch within which its time is up."""
-    batch_s, _ = _line(stretches, left.done, left.done + batches, 2)
+    batch_s, _ = _Progress.of(stretches, left.done, left.done + batches).line(2)
     between_s = _mean([v.seconds for v in seen.between])[0] if seen.between else 0.0
     if batch_s <= 0:
         return 0
@@ -352,10 +354,10 @@ def _by_time(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int)
     return int((left.validated_s + batches * batch_s + left.epochs * between_s) / every_s)
 
 
-def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int, of: int) -> tuple[float, float]:
+def _to_come(seen: Seen, progress: _Progress, left: Left, batches: int, of: int) -> tuple[float, float]:
     """One quantity of all that is to come, energy or time, with its standard uncertainty."""
     validations = left.validations or 0
-    per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
+    stretches, (per_batch, u_batch) = progress.stretches, progress.line(of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     mean, u = _validation(seen, left, per_batch, of)
     value, variance = value + validations * mean, variance + (validations * u) ** 2
@@ -378,9 +380,9 @@ def _validation(seen: Seen, left: Left, per_batch: float, of: int) -> tuple[floa
     )
 
 
-def _closing(seen: Seen, stretches: Sequence[Stretch], left: Left, of: int) -> tuple[float, float]:
+def _closing(seen: Seen, progress: _Progress, left: Left, of: int) -> tuple[float, float]:
     """One quantity of what follows a time limit: half a batch, and perhaps a validation; its standard uncertainty."""
-    per_batch, _ = _line(stretches, left.done, left.done + (left.batches or 1), of)
+    per_batch, _ = progress.line(of)
     mean, u = _validation(seen, left, per_batch, of)
     u = math.hypot(left.closing * u, math.sqrt(left.closing * (1 - left.closing)) * mean, per_batch / math.sqrt(12))
     return left.closing * mean + per_batch / 2, u
@@ -395,31 +397,58 @@ def _mean(values: Sequence[float], scatter_u: float = MEAN_U) -> tuple[float, fl
     return mean, math.sqrt(u2)
 
 
-def _line(stretches: Sequence[Stretch], done: int, last: int, of: int) -> tuple[float, float]:
-    """The mean of a quantity per batch over the batches to come, and its standard uncertainty.
+class _Progress(NamedTuple):
+    """The stretches on the axis of a run's progress, the same for energy and time.
 
-    A straight line by least squares, with a Gaussian prior of its slope; see the module.
+    Attributes:
+        stretches: the stretches.
+        n: their batches.
+        weights: of each, 1 on average.
+        dx: the progress at the middle of each, from the weighted mean.
+        sxx: the weighted sum of the squares of these.
+        ahead: the progress at the middle of what is to come, from the same mean.
     """
-    batches, length = [s.batches for s in stretches], len(stretches)
-    n = sum(batches)
-    level = sum([s[of] for s in stretches]) / n
-    if level <= 0:
-        return 0.0, 0.0
-    begins = accumulate(batches, initial=done - n)
-    x = [(begin + b / 2) / last for begin, b in zip(begins, batches, strict=False)]  # progress of the run
-    w, y = [b * length / n for b in batches], [s[of] / s.batches / level - 1 for s in stretches]
-    mean_x = sum(map(mul, w, x)) / length
-    dx = [b - mean_x for b in x]
-    sxx, sxy = sum([a * b**2 for a, b in zip(w, dx, strict=True)]), sum(map(mul, map(mul, w, dx), y))
-    slope, noise2, rest = 0.0, LEAST_NOISE**2, y
-    for _ in range(3):  # noise and slope by turns
-        slope = sxy / (sxx + noise2 / DRIFT**2)
-        rest = [c - slope * b for b, c in zip(dx, y, strict=True)]
-        scatter = sum(map(mul, map(mul, w, rest), rest)) + BELIEF * LEAST_NOISE**2
-        noise2 = _alike(rest) * scatter / (length + BELIEF)
-    ahead = (done / last + 1) / 2 - mean_x
-    slope_u2 = 1 / (sxx / noise2 + 1 / DRIFT**2) + (BEND * DRIFT) ** 2
-    return level * max(1 + slope * ahead, 0.0), level * math.sqrt(noise2 / length + ahead**2 * slope_u2 + LEVEL_U**2)
+
+    stretches: Sequence[Stretch]
+    n: int
+    weights: list[float]
+    dx: list[float]
+    sxx: float
+    ahead: float
+
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch], done: int, last: int) -> _Progress:
+        """That of some stretches which end with batch ``done`` of a run of ``last``."""
+        batches, length = [s.batches for s in stretches], len(stretches)
+        n = sum(batches)
+        begins = accumulate(batches, initial=done - n)
+        x = [(begin + b / 2) / last for begin, b in zip(begins, batches, strict=False)]
+        weights = [b * length / n for b in batches]
+        mean_x = sum(map(mul, weights, x)) / length
+        dx = [b - mean_x for b in x]
+        sxx = sum([a * b**2 for a, b in zip(weights, dx, strict=True)])
+        return cls(stretches, n, weights, dx, sxx, (done / last + 1) / 2 - mean_x)
+
+    def line(self, of: int) -> tuple[float, float]:
+        """The mean of a quantity per batch over the batches to come, and its standard uncertainty.
+
+        A straight line by least squares, with a Gaussian prior of its slope; see the module.
+        """
+        stretches, _, w, dx, sxx, ahead = self
+        level, length = sum([s[of] for s in stretches]) / self.n, len(stretches)
+        if level <= 0:
+            return 0.0, 0.0
+        y = [s[of] / s.batches / level - 1 for s in stretches]
+        sxy = sum(map(mul, map(mul, w, dx), y))
+        slope, noise2, rest = 0.0, LEAST_NOISE**2, y
+        for _ in range(3):  # noise and slope by turns
+            slope = sxy / (sxx + noise2 / DRIFT**2)
+            rest = [c - slope * b for b, c in zip(dx, y, strict=True)]
+            scatter = sum(map(mul, map(mul, w, rest), rest)) + BELIEF * LEAST_NOISE**2
+            noise2 = _alike(rest) * scatter / (length + BELIEF)
+        slope_u2 = 1 / (sxx / noise2 + 1 / DRIFT**2) + (BEND * DRIFT) ** 2
+        u = math.sqrt(noise2 / length + ahead**2 * slope_u2 + LEVEL_U**2)
+        return level * max(1 + slope * ahead, 0.0), level * u
 
 
 def _alike(rest: Sequence[float]) -> float:

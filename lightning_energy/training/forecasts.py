@@ -148,11 +148,13 @@ class Forecasts:
         self._books.remark(f"No forecast after {type(error).__name__} in {where}: {error}. Please report this as a bug")
 
     @property
-    def notes(self) -> Callable[[], list[Note]]:
-        """A function that says the forecast that is the last one now, in whatever thread.
+    def notes(self) -> list[Note]:
+        """The last forecast, for the record of a run that may be killed and the report of one that was interrupted."""
+        return _notes_of(self.last, self._conversion)
 
-        It is for the record of a run that may be killed, and the report of one that was interrupted.
-        """
+    @property
+    def notes_later(self) -> Callable[[], list[Note]]:
+        """A function that words the same notes when they are needed, in whatever thread."""
         return partial(_notes_of, self.last, self._conversion)
 
     def _forecast(

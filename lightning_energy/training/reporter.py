@@ -82,7 +82,7 @@ class Reporter:
             return
         total = self._memory.total(self._books.live(totals), self._books.ranks)
         summary = self._summary(session, totals, ranks, "running", OF_A_FIT)
-        complete = self._complete(total, self.forecasts.notes)
+        complete = self._complete(total, self.forecasts.notes_later)
         if ranks.size > 1:  # all of them sum up together, here and now
             of_all = summary()
             alone = self._summary(session, totals, ranks.alone(), "running", OF_A_FIT)
@@ -103,7 +103,7 @@ class Reporter:
         if self._stages.is_fit and self._memory.has_ended:  # a signal handler raised after that: it counts once
             outcome = self._memory.sessions[-1].outcome
         report = self._summary(session, totals, self._books.ranks, outcome)()
-        forecasts = self.forecasts.notes() if outcome == "interrupted" else []
+        forecasts = self.forecasts.notes if outcome == "interrupted" else []
         report = replace(report, notes=[*report.notes, *self.ended, *forecasts])
         if not self._keeps_old_record and self._books.session is not None:
             self._outputs.write_trace(self._books.session, self._memory)

@@ -73,8 +73,8 @@ def changes(axes: Sequence[Parabola], at: Sequence[float]) -> NDArray[np.float64
         axes: the figure along each.
         at: the place on each that the ways begin at.
     """
-    found = [axis.changes(t) for axis, t in zip(axes, at, strict=True)]
-    return np.array([*(slope for slope, _ in found), *(curve for _, curve in found)])
+    slopes, curves = zip(*map(Parabola.changes, axes, at), strict=True)
+    return np.array([*slopes, *curves])
 
 
 def with_squares(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -388,11 +388,11 @@ class Contents:
 
     def _sensitivity_s(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Change of the joules of some accounts by the powers of each block: shape (blocks, classes)."""
-        d = np.zeros_like(self.powers.power_w)
+        d = np.zeros(self.powers.power_w.shape)
         code, place, rows = self._rows
-        mine = wanted[code]
-        np.add.at(d, place[mine], rows[mine])
-        d[-1] += np.add.reduce(self._ahead.seconds_s[wanted[self._ahead.code]])
+        mine = wanted.take(code)
+        np.add.at(d, place.compress(mine), rows.compress(mine, axis=0))
+        d[-1] += np.add.reduce(self._ahead.seconds_s.compress(wanted.take(self._ahead.code), axis=0))
         return d
 
     @cached_property
@@ -425,9 +425,8 @@ class Contents:
 
 def _changes(by_kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     """Changes of figures by what is not known of a kernel that was not looked for closely, from those by each."""
-    at_0, *beside = by_kernel
-    axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
-    return changes(axes, (0.0, 0.0))
+    at_0, down, up, less, more = by_kernel
+    return changes((Parabola(-1.0, down, at_0, up), Parabola(-1.0, less, at_0, more)), (0.0, 0.0))
 
 
 def _wide_by_kernel(powers_w: Sequence[NDArray[np.float64]], width: int, mean_w: float) -> NDArray[np.float64]:
