@@ -453,8 +453,8 @@ class _Progress(NamedTuple):
 
 def _alike(rest: Sequence[float]) -> float:
     """The factor by which neighbours that are alike make the variance of a mean larger."""
-    squares = sum(map(mul, rest, rest))
+    squares: float = sum(map(mul, rest, rest))
     if squares <= 0:
         return 1.0
-    rho = min(max(sum(map(mul, rest, rest[1:])) / squares, 0.0), MOST_ALIKE)
+    rho: float = min(max(sum(map(mul, rest, rest[1:])) / squares, 0.0), MOST_ALIKE)
     return (1 + rho) / (1 - rho)
