@@ -310,18 +310,35 @@ class Curve:
             _time_ns=[], _energy_j=[], _half_width_ns=[], _quality=[], _variance_j2=[], _block=block, last=last
         )
 
-    def knots(self) -> Knots:
-        """The kept knots as arrays."""
-        return Knots.of_columns(self._columns()) if self._block is None else Knots.of_block(self._block)
+    def knots(self, first: int = 0, end: int | None = None) -> Knots:
+        """The kept knots as arrays.
+
+        Args:
+            first: the place of the first one among them.
+            end: the place behind the last one; ``None``: all.
+        """
+        block = self._block
+        if block is not None:
+            return Knots.of_block(block[:, first:end])
+        return Knots(
+            np.array(self._time_ns[first:end], dtype=np.int64),
+            np.array(self._energy_j[first:end], dtype=np.float64),
+            np.array(self._half_width_ns[first:end], dtype=np.int64),
+            np.array(self._quality[first:end], dtype=np.int64),
+            np.array(self._variance_j2[first:end], dtype=np.float64),
+        )
+
+    def place_after(self, time_ns: int) -> int:
+        """The place behind the kept knots that are not later than a moment."""
+        block = self._block
+        return bisect_right(self._time_ns, time_ns) if block is None else int(block[0].searchsorted(time_ns, "right"))
 
     def forget_before(self, time_ns: int) -> None:
         """Drop the knots that lie before the last one at or before ``time_ns``."""
-        block = self._block
+        block, keep = self._block, self.place_after(time_ns) - 1
         if block is not None:
-            self._block = block[:, max(int(block[0].searchsorted(time_ns, side="right")) - 1, 0) :]
-            return
-        keep = bisect_right(self._time_ns, time_ns) - 1
-        if keep > 0:
+            self._block = block[:, max(keep, 0) :]
+        elif keep > 0:
             for column in self._columns():
                 del column[:keep]
 

@@ -274,11 +274,11 @@ class Book:
 
     def _run(self, marks_ns: NDArray[np.int64], until_ns: int | None, held_ns: int | None) -> tuple[Knots, int]:
         """The knots that are not held yet, up to the last that may be booked, behind that before them, if any."""
-        knots = self.curve.knots()
-        first = 0 if held_ns is None else int(np.searchsorted(knots.time_ns, held_ns, side="right"))
-        end = len(knots.time_ns) if until_ns is None else int(np.searchsorted(knots.time_ns, until_ns, side="right"))
+        curve = self.curve
+        first = 0 if held_ns is None else curve.place_after(held_ns)
+        end = len(curve) if until_ns is None else curve.place_after(until_ns)
         before = min(first, 1)
-        run = knots.part(slice(first - before, max(first, end)))
+        run = curve.knots(first - before, max(first, end))
         if held_ns is None and run.time_ns.size and marks_ns.size and marks_ns[0] < run.time_ns[0]:
             return _missing_since(int(marks_ns[0]), run), 0
         return run, before

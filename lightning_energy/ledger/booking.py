@@ -153,12 +153,12 @@ class Due(NamedTuple):
         times_ns = self.held.knots.time_ns
         if not times_ns.size or self.is_last:
             return self.held.n
-        limit_ns = int(times_ns[-1]) if self.until_ns is None else self.until_ns
+        limit_ns = times_ns.item(-1) if self.until_ns is None else self.until_ns
         if not self.is_all:
             limit_ns = min(limit_ns, int(times_ns[-1]))
             open_ns = self.held.open_ns if self.held.n - self.held.booked < MOST_HELD else None
             limit_ns = limit_ns if open_ns is None else min(limit_ns, open_ns)
-        return max(int(np.searchsorted(times_ns - lag_ns, limit_ns, side="right")) - 1, 0)
+        return max(int((times_ns - lag_ns).searchsorted(limit_ns, side="right")) - 1, 0)
 
 
 class Booking(NamedTuple):
@@ -262,9 +262,10 @@ def contents(
     sums.grow(len(groups))
     since_ns, half_width_ns = None, 0
     if held.n:
-        last = _shifted(held, slice(booking.booked, booking.booked), sharing)
-        u_ns = SQRT3 * sharing.found.u_lag_s / NS * (last.quality[0] in OF_A_REGISTER)
-        since_ns, half_width_ns = int(last.time_ns[0]), round(math.hypot(last.half_width_ns[0], u_ns))
+        last, knots = booking.booked, held.knots
+        u_ns = SQRT3 * sharing.found.u_lag_s / NS * (knots.quality.item(last) in OF_A_REGISTER)
+        since_ns = _shown_ns(held, last, sharing)
+        half_width_ns = round(math.hypot(knots.half_width_ns.item(last), u_ns))
     tail = Tail(held, since_ns, now_ns, due.power_w, due.bounds_w, half_width_ns=half_width_ns)
     tail.add_time(sums)
     if sharing.powers is None:
@@ -546,16 +547,23 @@ def kernels_to_book_by(sharing: Sharing) -> list[Kernel]:
 
 
 def _shifted(held: Held, rows: slice, sharing: Sharing) -> Knots:
-    """The knots of some intervals, at the moments whose energy they show.
+    """The knots of some intervals, at the moments whose energy they show."""
+    part = held.knots.part(slice(rows.start, rows.stop + 1))
+    time_ns = part.time_ns - sharing.lag_ns
+    time_ns[0] = _shown_ns(held, rows.start, sharing)
+    return Knots(time_ns, part.energy_j, part.half_width_ns, part.quality, part.variance_j2)
+
+
+def _shown_ns(held: Held, knot: int, sharing: Sharing) -> int:
+    """The moment whose energy a knot shows.
 
     Those of a counter that seems to be early are later than its updates: the very first is not after the first mark,
     as the time between belongs to an account.
     """
-    part = held.knots.part(slice(rows.start, rows.stop + 1))
-    time_ns = part.time_ns - sharing.lag_ns
-    if rows.start == 0 and held.time_ns.size:
-        time_ns[0] = min(time_ns[0], max(held.time_ns[0], held.knots.time_ns[0]))
-    return Knots(time_ns, part.energy_j, part.half_width_ns, part.quality, part.variance_j2)
+    time_ns: int = held.knots.time_ns.item(knot)
+    if knot == 0 and held.time_ns.size:
+        return min(time_ns - sharing.lag_ns, max(held.time_ns.item(0), time_ns))
+    return time_ns - sharing.lag_ns
 
 
 def _trimmed(held: Held, lag_ns: int, sharing: Sharing) -> Held:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Foreseen", "Soon", "foreseeable_ns"]
 
+NO_MARKS = AtMarks.none()
+
 
 def foreseeable_ns(state: State, now_ns: int, half_width_ns: int) -> int:
     """The moment up to which knots can be booked now as they will be later: all marks that they look at are known.
@@ -132,7 +134,7 @@ class Foreseen(NamedTuple):
             if not self.is_base:
                 return None
             return contents(due, work_out(due, groups), groups, now_ns)
-        booking = Booking(due, due.state, groups, due.held.booked, AtMarks.none())
+        booking = Booking(due, due.state, groups, due.held.booked, NO_MARKS)
         return contents(due, booking, groups, now_ns, (since, self.known))
 
     def _since(self, due: Due, groups: NDArray[np.int64], now_ns: int) -> Since | None:
@@ -141,13 +143,13 @@ class Foreseen(NamedTuple):
         last = due.last(sharing.lag_ns)
         if sharing.powers is None or not 0 < first <= last:
             return None
-        from_ns, to_ns = held.knots.time_ns[[first, last]].tolist()
+        time_ns, energy_j = held.knots.time_ns, held.knots.energy_j
+        from_ns, to_ns = time_ns.item(first), time_ns.item(last)
         if to_ns - from_ns > LONGEST_NS or not held.is_known[first:last].all():
             return None
         if now_ns - (from_ns - sharing.lag_ns) > LONGEST_TAIL_NS:  # whose end is missing, counted from the last update
             return None
-        from_j, to_j = held.knots.energy_j[[first, last]].tolist()
-        ema_s = sharing.found.kernel.ema_s
-        since = Since.of(held, from_ns - sharing.lag_ns, ema_s, to_j - from_j, (to_ns - from_ns) * NS)
+        ema_s, rise_j = sharing.found.kernel.ema_s, energy_j.item(last) - energy_j.item(first)
+        since = Since.of(held, from_ns - sharing.lag_ns, ema_s, rise_j, (to_ns - from_ns) * NS)
         known_w = sharing.powers.wide(len(due.stage)).overall_w
         return since if since.is_as_foreseen(groups, known_w, sharing.powers.scatter) else None

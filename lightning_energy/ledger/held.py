@@ -8,7 +8,7 @@ import numpy as np
 
 from lightning_energy.curves.curve import Knots
 from lightning_energy.curves.energy import MISSING, OF_A_REGISTER
-from lightning_energy.ledger.distinct import distinct, distinct_places, is_one_of
+from lightning_energy.ledger.distinct import distinct_places, is_one_of
 from lightning_energy.ledger.sharing.classes import Position
 from lightning_energy.ledger.sharing.parts import cut
 from lightning_energy.ledger.sharing.prior import Prior
@@ -247,10 +247,17 @@ def numbers(
         code: the accounts of the marks.
         begun: how often accounts began before these marks.
     """
-    number, counts = np.empty(len(code), dtype=np.int64), dict(begun)
-    for one in distinct(code).tolist():
-        at = (code == one).nonzero()[0]
+    n, counts = len(code), dict(begun)
+    number = np.arange(n, dtype=np.int64)
+    if not n:
+        return number, begun
+    order = code.argsort(kind="stable")
+    once, place = distinct_places(code[order])
+    first = place.searchsorted(np.arange(len(once) + 1)).tolist()  # of each account, in that order
+    shift = []
+    for one, begin, end in zip(once.tolist(), first, first[1:], strict=False):
         before = counts.pop(one, 0)
-        number[at] = before + np.arange(len(at))
-        counts[one] = before + len(at)
+        shift.append(before - begin)
+        counts[one] = before + end - begin
+    number[order] = np.arange(n) + np.array(shift)[place]
     return number, tuple(counts.items())[-REMEMBERED:]

@@ -85,11 +85,13 @@ class Marks:
             time_ns: times of the others.
             code: their accounts.
         """
-        if not len(time_ns):
+        n, n_more = len(self.time_ns), len(time_ns)
+        if not n_more:
             return replace(self)
-        last_ns = max([self.closed_ns, *self.time_ns[-1:].tolist()])
-        time_ns = np.maximum(np.maximum.accumulate(time_ns), last_ns)
-        times_ns, codes = np.concatenate([self.time_ns, time_ns]), np.concatenate([self.code, code])
+        times_ns, codes = np.empty(n + n_more, dtype=np.int64), np.empty(n + n_more, dtype=np.int64)
+        times_ns[:n], times_ns[n:], codes[:n], codes[n:] = self.time_ns, time_ns, self.code, code
+        times_ns[n] = max(times_ns.item(n), self.closed_ns, times_ns.item(n - 1) if n else 0)
+        np.maximum.accumulate(times_ns[n:], out=times_ns[n:])
         return Marks(times_ns, codes, self.dropped, self.closed_ns)
 
     def close(self, until_ns: int) -> None:

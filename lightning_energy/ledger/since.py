@@ -87,7 +87,7 @@ class Since(NamedTuple):
         if self.closed is None:
             return Ahead(code, seconds_s)
         mine_s, rise_j = self.closed
-        all_s, shared_s = mine_s.sum(), np.bincount(account, mine_s, n).astype(np.float64, copy=False)
+        all_s, shared_s = np.add.reduce(mine_s), np.bincount(account, mine_s, n).astype(np.float64, copy=False)
         behind_s = seconds_s.sum(axis=1)
         seconds_s[account, of_class] += mine_s
         seconds_s -= (shared_s / all_s)[:, None] * np.bincount(of_class, mine_s, width)
@@ -104,7 +104,7 @@ class Since(NamedTuple):
         if self.closed is None:
             return True
         mine_s, rise_j = self.closed
-        all_s = float(mine_s.sum())
+        all_s = float(np.add.reduce(mine_s))
         used = groups[self.columns.code[mine_s > NOTHING * all_s]]
         if used[0] == OUTSIDE or (used != used[0]).any():
             return False

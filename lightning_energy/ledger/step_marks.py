@@ -168,7 +168,7 @@ class StepMarks:
         end: marks its end, from which on time belongs to :attr:`gap_code`.
     """
 
-    __slots__ = ("_gap_code", "account", "begin", "end")
+    __slots__ = ("_codes", "account", "begin", "end")
     begin: Callable[[], None]
     end: Callable[[], None]
 
@@ -178,7 +178,7 @@ class StepMarks:
     @property
     def gap_code(self) -> int:
         """The code of the time between steps. Changes together with :attr:`end`, by :meth:`enter` alone."""
-        return self._gap_code
+        return self._codes[1]
 
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on.
@@ -191,15 +191,16 @@ class StepMarks:
             rest: the phase that steps and gaps begin with, where they are divided.
         """
         self.account = (epoch, stage)
-        gap_code = session.code(epoch, stage, "gap", rest)
-        self._gap_code = session.apart(gap_code) if apart else gap_code
-        self.begin = marker(session.inbox, session.code(epoch, stage, "step", rest))
-        self.end = marker(session.inbox, self._gap_code)
+        gap_code, inbox = session.code(epoch, stage, "gap", rest), session.inbox
+        gap_code = session.apart(gap_code) if apart else gap_code
+        step_code = session.code(epoch, stage, "step", rest)
+        self._codes = step_code, gap_code
+        self.begin, self.end = marker(inbox, step_code), marker(inbox, gap_code)
         self.end()
 
     def leave(self) -> None:
         """Forget a session that is over: later steps leave no marks."""
-        self.account, self._gap_code = NOWHERE, OUTSIDE
+        self.account, self._codes = NOWHERE, (OUTSIDE, OUTSIDE)
         self.begin = self.end = _no_mark
 
 
@@ -240,13 +241,12 @@ class BatchMarks(StepMarks):
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage, apart=apart, rest=rest)
-        counts = self.counts.of(stage)
+        counts, inbox = self.counts.of(stage), session.inbox
         # the hooks of steps read it there, so that they touch no list of its own
         self.plan = [0] if counts is None or counts.samples is None else counts.samples.seen
         self.plan[0] = 0
-        self.end_batch = _batch_end(session.inbox, self.gap_code, counts, self.plan)
-        codes = session.code(epoch, stage, "step", rest), self.gap_code
-        self.hooks_of = partial(_hooks, session.inbox, codes, counts, self.plan)
+        self.end_batch = _batch_end(inbox, self._codes[1], counts, self.plan)
+        self.hooks_of = partial(_hooks, inbox, self._codes, counts, self.plan)
 
     def leave(self, stage: str = NOWHERE[1]) -> None:
         """Forget a session that is over. Batches are still counted: a number that stops midway would be wrong.

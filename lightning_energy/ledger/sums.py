@@ -128,8 +128,8 @@ class Sums:
             calibration_u: relative standard uncertainty of the device's gain.
         """
         n, fitted = len(wanted), self.fitted
-        time_s = self.time_s[:, :n][:, wanted].sum(axis=1)
-        duration_s, missing_s = float(time_s.sum()), float(time_s[MISSING])
+        time_s = np.add.reduce(self.time_s[:, :n][:, wanted], axis=1)
+        duration_s, missing_s = float(np.add.reduce(time_s)), time_s.item(MISSING)
         present = [quality for quality, seconds in enumerate(time_s[:MISSING].tolist()) if seconds > 0]
         if not present:
             return Energy(None, 0.0, 0.0, duration_s, missing_s, "missing")
@@ -180,7 +180,7 @@ class Sums:
             j2 = self.u2_total_j2
         else:
             of_level = self.u2_account_j2 if level == "account" else self.u2_group_j2
-            j2 = float(of_level[: len(wanted)][wanted].sum())
+            j2 = float(np.add.reduce(of_level[: len(wanted)][wanted]))
         return math.hypot(self._linear_j(wanted, level), math.sqrt(j2))
 
     def _linear_j(self, wanted: NDArray[np.bool_], level: Level) -> float:
@@ -190,7 +190,7 @@ class Sums:
         if level == "until":  # its outer ends alone; groups before the last one share theirs
             return self.u_total_j + float(self.u_account_j[np.flatnonzero(wanted)[-1:]].sum())
         of_level = self.u_account_j if level == "account" else self.u_group_j
-        return float(of_level[: len(wanted)][wanted].sum())
+        return float(np.add.reduce(of_level[: len(wanted)][wanted]))
 
 
 def _grown(array: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -61,9 +61,10 @@ class Tail:
         self._held, self._cut_ns, self._piece_s = held, cut_ns, (cut_ns[1:] - cut_ns[:-1]) * NS
         self._half_width_ns = half_width_ns
         self._power_w, self._bounds_w = power_w, bounds_w
-        is_silent = since_ns is None or self._power_w is None
-        last_quality = int(held.knots.quality[-1]) if held.n else MISSING
-        self._quality = np.where((cut_ns[:-1] < until_ns) & (not is_silent), last_quality, MISSING)
+        is_silent = since_ns is None or power_w is None or not held.n
+        last_quality = MISSING if is_silent else held.knots.quality.item(-1)
+        self._known = (cut_ns[:-1] < until_ns) & (last_quality != MISSING)
+        self._quality = np.where(self._known, last_quality, MISSING)
 
     def ahead(self, width: int, ema_s: float = 0.0, since: Since | None = None) -> Ahead:
         """The seconds of classes in it, for powers to go on with, parts of phases apart.
@@ -73,10 +74,10 @@ class Tail:
             ema_s: time constant of the counter's smoothing: the last of what was before is still to be shown.
             since: the same time, where it was looked at already.
         """
-        known = self._quality != MISSING
-        if not known.any():
+        known_ns = self._cut_ns[1:][self._known]
+        if not known_ns.size:
             return Ahead(np.empty(0, dtype=np.int64), np.empty((0, width)))
-        at_ns, until_ns = int(self._cut_ns[0]), int(self._cut_ns[1:][known][-1])
+        at_ns, until_ns = self._cut_ns.item(0), known_ns.item(-1)
         since = Since.of(self._held, at_ns, ema_s) if since is None else since
         return since.ahead(until_ns - at_ns, width)
 
@@ -86,7 +87,7 @@ class Tail:
 
     def add_line(self, sums: Sums, groups: NDArray[np.int64]) -> None:
         """Add joules to ``sums``, as if the power of the last interval went on."""
-        known = self._quality != MISSING
+        known = self._known
         if not known.any() or self._power_w is None:
             return
         n, power_w, (low_w, high_w) = sums.energy_j.shape[0], self._power_w, self._bounds_w
@@ -103,6 +104,6 @@ class Tail:
 
     def missing_ns(self, before: list[Span]) -> list[Span]:
         """The stretches of missing time: those before, and those behind it."""
-        if not self._piece_s.size:
+        if self._known.all():
             return before
-        return joined(before, self._cut_ns, (self._quality == MISSING) & (self._code != OUTSIDE))
+        return joined(before, self._cut_ns, ~self._known & (self._code != OUTSIDE))

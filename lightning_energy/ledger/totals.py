@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_energy.curves.energy import Energy
+from lightning_energy.curves.energy import NOTHING, Energy
 from lightning_energy.ledger.accounts import OTHER, OUTSIDE, REST, columns_of
 from lightning_energy.ledger.distinct import distinct_places, is_one_of
 from lightning_energy.ledger.phases import TOLD_U, PhaseEnergy
@@ -200,6 +200,8 @@ class Totals:
         return is_one_of(of.stage, [*map(of.number, stages)]) if stages else np.zeros(len(of.stage), dtype=bool)
 
     def _of(self, wanted: NDArray[np.bool_], level: Level, device: int | None = None) -> Energy:
+        if not wanted.any():
+            return NOTHING
         devices = range(len(self._sums)) if device is None else [device]
         parts = [self._sums[d].energy(wanted, level, self._calibration_u[d]) for d in devices]
         if len(parts) == 1:

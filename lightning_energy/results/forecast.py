@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy.meters.units import J_PER_KWH, J_PER_WH
@@ -300,8 +301,9 @@ def forecast(
     validations = _by_time(seen, stretches, left, batches) if left.validation_every_s else left.validations
     if validations is None:
         return None
-    found = [_to_come(seen, stretches, left._replace(validations=validations), batches, of) for of in (1, 2)]
-    (energy_j, u_j), (seconds, u_s) = found
+    left_then = left if validations == left.validations else left._replace(validations=validations)
+    progress = _Progress.of(stretches, left.done, left.done + batches)
+    (energy_j, u_j), (seconds, u_s) = (_to_come(seen, progress, left_then, batches, of) for of in (1, 2))
     energy_j, u_j = scale * energy_j, scale * u_j
     limit_s = math.inf if left.seconds is None else max(left.seconds, 0.0)
     if seconds > limit_s:  # its time limit ends it: of the energy a part
@@ -312,7 +314,8 @@ def forecast(
         energy_j, seconds, u_s = part * energy_j, part * seconds, 0.0 if ends_by_time else part * u_s
         left = left._replace(batches=round(part * batches))
         if ends_by_time and left.batches:  # behind the batch within which the time is up
-            (closing_j, closing_u_j), (closing_s, closing_u_s) = (_closing(seen, stretches, left, of) for of in (1, 2))
+            progress = _Progress.of(stretches, left.done, left.done + left.batches)
+            (closing_j, closing_u_j), (closing_s, closing_u_s) = (_closing(seen, progress, left, of) for of in (1, 2))
             energy_j, u_j = energy_j + scale * closing_j, math.hypot(u_j, scale * closing_u_j)
             seconds, u_s = seconds + closing_s, closing_u_s
     if left.batches == 0:
@@ -343,7 +346,7 @@ def _steady(stretches: Sequence[Stretch]) -> Sequence[Stretch]:
 
 def _by_time(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int) -> int:
     """The number of validations where time decides: each comes after the batch within which its time is up."""
-    batch_s, _ = _line(stretches, left.done, left.done + batches, 2)
+    batch_s, _ = _Progress.of(stretches, left.done, left.done + batches).line(2)
     between_s = _mean([v.seconds for v in seen.between])[0] if seen.between else 0.0
     if batch_s <= 0:
         return 0
@@ -351,14 +354,14 @@ def _by_time(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int)
     return int((left.validated_s + batches * batch_s + left.epochs * between_s) / every_s)
 
 
-def _to_come(seen: Seen, stretches: Sequence[Stretch], left: Left, batches: int, of: int) -> tuple[float, float]:
+def _to_come(seen: Seen, progress: _Progress, left: Left, batches: int, of: int) -> tuple[float, float]:
     """One quantity of all that is to come, energy or time, with its standard uncertainty."""
     validations = left.validations or 0
-    per_batch, u_batch = _line(stretches, left.done, left.done + batches, of)
+    stretches, (per_batch, u_batch) = progress.stretches, progress.line(of)
     value, variance = batches * per_batch, (batches * u_batch) ** 2
     mean, u = _validation(seen, left, per_batch, of)
     value, variance = value + validations * mean, variance + (validations * u) ** 2
-    per_s = sum(s[of] for s in stretches) / (sum(s.seconds for s in stretches) or math.inf)
+    per_s = sum([s[of] for s in stretches]) / (sum([s.seconds for s in stretches]) or math.inf)
     mean, u = BETWEEN_S * per_s, BETWEEN_S_U * per_s
     if seen.between:
         mean, u = _mean([v[of] for v in seen.between], BETWEEN_U)
@@ -377,9 +380,9 @@ def _validation(seen: Seen, left: Left, per_batch: float, of: int) -> tuple[floa
     )
 
 
-def _closing(seen: Seen, stretches: Sequence[Stretch], left: Left, of: int) -> tuple[float, float]:
+def _closing(seen: Seen, progress: _Progress, left: Left, of: int) -> tuple[float, float]:
     """One quantity of what follows a time limit: half a batch, and perhaps a validation; its standard uncertainty."""
-    per_batch, _ = _line(stretches, left.done, left.done + (left.batches or 1), of)
+    per_batch, _ = progress.line(of)
     mean, u = _validation(seen, left, per_batch, of)
     u = math.hypot(left.closing * u, math.sqrt(left.closing * (1 - left.closing)) * mean, per_batch / math.sqrt(12))
     return left.closing * mean + per_batch / 2, u
@@ -389,44 +392,69 @@ def _mean(values: Sequence[float], scatter_u: float = MEAN_U) -> tuple[float, fl
     """The mean of the later half of some values, and its standard uncertainty; ``scatter_u`` is that of few of them."""
     later = values[len(values) // 2 :]
     mean = sum(later) / len(later)
-    scatter2 = sum((v - mean) ** 2 for v in later)
+    scatter2 = sum([(v - mean) ** 2 for v in later])
     u2 = (scatter2 + BELIEF * (scatter_u * mean) ** 2) / (len(later) + BELIEF) / len(later) + (LEVEL_U * mean) ** 2
     return mean, math.sqrt(u2)
 
 
-def _line(stretches: Sequence[Stretch], done: int, last: int, of: int) -> tuple[float, float]:
-    """The mean of a quantity per batch over the batches to come, and its standard uncertainty.
+class _Progress(NamedTuple):
+    """The stretches on the axis of a run's progress, the same for energy and time.
 
-    A straight line by least squares, with a Gaussian prior of its slope; see the module.
+    Attributes:
+        stretches: the stretches.
+        n: their batches.
+        weights: of each, 1 on average.
+        dx: the progress at the middle of each, from the weighted mean.
+        sxx: the weighted sum of the squares of these.
+        ahead: the progress at the middle of what is to come, from the same mean.
     """
-    n = sum(s.batches for s in stretches)
-    level = sum(s[of] for s in stretches) / n
-    if level <= 0:
-        return 0.0, 0.0
-    middle, x, w, y = done - n, [], [], []
-    for s in stretches:
-        x.append((middle + s.batches / 2) / last)  # progress of the run
-        w.append(s.batches * len(stretches) / n)
-        y.append(s[of] / s.batches / level - 1)
-        middle += s.batches
-    mean_x = sum(a * b for a, b in zip(w, x, strict=True)) / len(x)
-    sxx = sum(a * (b - mean_x) ** 2 for a, b in zip(w, x, strict=True))
-    sxy = sum(a * (b - mean_x) * c for a, b, c in zip(w, x, y, strict=True))
-    slope, noise2, rest = 0.0, LEAST_NOISE**2, y
-    for _ in range(3):  # noise and slope by turns
-        slope = sxy / (sxx + noise2 / DRIFT**2)
-        rest = [c - slope * (b - mean_x) for b, c in zip(x, y, strict=True)]
-        scatter = sum(a * r * r for a, r in zip(w, rest, strict=True)) + BELIEF * LEAST_NOISE**2
-        noise2 = _alike(rest) * scatter / (len(x) + BELIEF)
-    ahead = (done / last + 1) / 2 - mean_x
-    slope_u2 = 1 / (sxx / noise2 + 1 / DRIFT**2) + (BEND * DRIFT) ** 2
-    return level * max(1 + slope * ahead, 0.0), level * math.sqrt(noise2 / len(x) + ahead**2 * slope_u2 + LEVEL_U**2)
+
+    stretches: Sequence[Stretch]
+    n: int
+    weights: list[float]
+    dx: list[float]
+    sxx: float
+    ahead: float
+
+    @classmethod
+    def of(cls, stretches: Sequence[Stretch], done: int, last: int) -> _Progress:
+        """That of some stretches which end with batch ``done`` of a run of ``last``."""
+        batches, length = [s.batches for s in stretches], len(stretches)
+        n = sum(batches)
+        begins = accumulate(batches, initial=done - n)
+        x = [(begin + b / 2) / last for begin, b in zip(begins, batches, strict=False)]
+        weights = [b * length / n for b in batches]
+        mean_x = sum(map(mul, weights, x)) / length
+        dx = [b - mean_x for b in x]
+        sxx = sum([a * b**2 for a, b in zip(weights, dx, strict=True)])
+        return cls(stretches, n, weights, dx, sxx, (done / last + 1) / 2 - mean_x)
+
+    def line(self, of: int) -> tuple[float, float]:
+        """The mean of a quantity per batch over the batches to come, and its standard uncertainty.
+
+        A straight line by least squares, with a Gaussian prior of its slope; see the module.
+        """
+        stretches, _, w, dx, sxx, ahead = self
+        level, length = sum([s[of] for s in stretches]) / self.n, len(stretches)
+        if level <= 0:
+            return 0.0, 0.0
+        y = [s[of] / s.batches / level - 1 for s in stretches]
+        sxy = sum(map(mul, map(mul, w, dx), y))
+        slope, noise2, rest = 0.0, LEAST_NOISE**2, y
+        for _ in range(3):  # noise and slope by turns
+            slope = sxy / (sxx + noise2 / DRIFT**2)
+            rest = [c - slope * b for b, c in zip(dx, y, strict=True)]
+            scatter = sum(map(mul, map(mul, w, rest), rest)) + BELIEF * LEAST_NOISE**2
+            noise2 = _alike(rest) * scatter / (length + BELIEF)
+        slope_u2 = 1 / (sxx / noise2 + 1 / DRIFT**2) + (BEND * DRIFT) ** 2
+        u = math.sqrt(noise2 / length + ahead**2 * slope_u2 + LEVEL_U**2)
+        return level * max(1 + slope * ahead, 0.0), level * u
 
 
 def _alike(rest: Sequence[float]) -> float:
     """The factor by which neighbours that are alike make the variance of a mean larger."""
-    squares = sum(r * r for r in rest)
+    squares: float = sum(map(mul, rest, rest))
     if squares <= 0:
         return 1.0
-    rho = min(max(sum(a * b for a, b in pairwise(rest)) / squares, 0.0), MOST_ALIKE)
+    rho: float = min(max(sum(map(mul, rest, rest[1:])) / squares, 0.0), MOST_ALIKE)
     return (1 + rho) / (1 - rho)

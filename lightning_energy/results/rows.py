@@ -156,7 +156,7 @@ class EpochRow:
             others: the other fields.
         """
         others |= {name: known_j(joules) for name, joules in others.items() if name.startswith("logged_")}
-        return cls(epoch=epoch, **others).with_energies(train, validation, total)
+        return cls(epoch=epoch, **others, **_of_energies(train, validation, total))
 
     def with_energies(self, train: Energy, validation: Energy, total: Energy | None = None) -> EpochRow:
         """The same row with the energies as they are known later.
@@ -166,26 +166,31 @@ class EpochRow:
             validation: energy of validation in it.
             total: energy of the training up to its end; ``None`` where that is known no better than before.
         """
-        row = self
-        if total is not None:
-            row = replace(self, total_kwh=total.energy_kwh, total_u_kwh=total.u_absolute_j / J_PER_KWH)
-        return replace(
-            row,
-            train_j=known_j(train.energy_j),
-            train_u_j=train.u_j,
-            train_s=train.duration_s,
-            train_quality=train.quality if train.duration_s > 0 else None,
-            val_j=known_j(validation.energy_j),
-            val_u_j=validation.u_j,
-            val_s=validation.duration_s,
-            val_quality=validation.quality if validation.duration_s > 0 else None,
-            missing_s=train.missing_s + validation.missing_s,
-        )
+        return replace(self, **_of_energies(train, validation, total))
 
     def to_plain(self) -> dict[str, Any]:
         """The same in plain types: a column each, those of ``derived`` behind the others, and phases if there are."""
         phases = {"phases": [asdict(phase) for phase in self.phases]} if self.phases else {}
         return {**{name: getattr(self, name) for name in EPOCH_COLUMNS}, **self.derived, **phases}
+
+
+def _of_energies(train: Energy, validation: Energy, total: Energy | None) -> dict[str, Any]:
+    """The fields of an epoch's row that its energies tell."""
+    of_total = {}
+    if total is not None:
+        of_total = {"total_kwh": total.energy_kwh, "total_u_kwh": total.u_absolute_j / J_PER_KWH}
+    return {
+        "train_j": known_j(train.energy_j),
+        "train_u_j": train.u_j,
+        "train_s": train.duration_s,
+        "train_quality": train.quality if train.duration_s > 0 else None,
+        "val_j": known_j(validation.energy_j),
+        "val_u_j": validation.u_j,
+        "val_s": validation.duration_s,
+        "val_quality": validation.quality if validation.duration_s > 0 else None,
+        "missing_s": train.missing_s + validation.missing_s,
+        **of_total,
+    }
 
 
 def known_j(joules: float | None) -> float | None:

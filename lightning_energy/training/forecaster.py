@@ -221,13 +221,14 @@ class Forecaster:
         batches = max(batches, 0)
         epochs = _ends(done, batches, per_epoch, begins=begins)
         is_unseen = self._epochs < SEEN_STARTS and _starts_workers(trainer)
+        validates = trainer.enable_validation
         every_s = validation_every_s(trainer) if trainer.check_val_every_n_epoch in {None, 1} else None
         return Left(
             done,
             batches,
-            validations=_validations(trainer, done, done + batches, per_epoch),
+            validations=_validations(trainer, done, done + batches, per_epoch) if validates else 0,
             epochs=epochs,
-            validation_batches=_validation_batches(trainer),
+            validation_batches=_validation_batches(trainer) if validates else 0,
             seconds=seconds,
             per_epoch=per_epoch,
             limit=" or ".join(text for text in (limit, "max_time" if seconds is not None else "") if text),
@@ -236,7 +237,7 @@ class Forecaster:
             end_s=END_S if batches else 0.0,
             starts=max(epochs - (not begins), 0) if is_unseen else 0,
             least=least,
-            closing=1 / (trainer.check_val_every_n_epoch or 1) if trainer.enable_validation else 0.0,
+            closing=1 / (trainer.check_val_every_n_epoch or 1) if validates else 0.0,
         )
 
     def _batches_to(self, trainer: Trainer, step: int, done: int) -> int:
@@ -326,8 +327,6 @@ def _starts_workers(trainer: Trainer) -> bool:
 
 
 def _validation_batches(trainer: Trainer) -> int:
-    if not trainer.enable_validation:
-        return 0
     return sum(int(n) for n in trainer.num_val_batches if n < math.inf)
 
 
@@ -339,8 +338,6 @@ def _time_left(trainer: Trainer) -> float | None:
 
 def _validations(trainer: Trainer, done: int, last: int, per_epoch: float) -> int | None:
     """Validations to come; ``None`` where their schedule is not one of batches, or not known."""
-    if not trainer.enable_validation:
-        return 0
     if validation_every_s(trainer) is not None:
         return None
     every = getattr(trainer, "val_check_batch", None)

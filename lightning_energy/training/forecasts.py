@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lightning_energy.meters.units import J_PER_WH
@@ -15,6 +16,8 @@ from lightning_energy.training.logged import to_loggers
 from lightning_energy.training.spent_joules import SpentJoules
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightning.pytorch import Trainer
 
     from lightning_energy.curves.energy import Energy
@@ -159,10 +162,12 @@ class Forecasts:
     @property
     def notes(self) -> list[Note]:
         """The last forecast, for the record of a run that may be killed and the report of one that was interrupted."""
-        if self.last is None:
-            return []
-        begin = f"Last forecast, after {self.last.left.done:,} batches"
-        return [Note("forecast", f"{begin}: {self.last.text(self._conversion)}")]
+        return _notes_of(self.last, self._conversion)
+
+    @property
+    def notes_later(self) -> Callable[[], list[Note]]:
+        """A function that words the same notes when they are needed, in whatever thread."""
+        return partial(_notes_of, self.last, self._conversion)
 
     def _forecast(
         self,
@@ -193,3 +198,10 @@ class Forecasts:
             **{DERIVED[name]: value.value for name, value in found.derived(self._conversion).items()},
         }
         to_loggers(trainer, values, warn, is_epoch_end=is_epoch_end)
+
+
+def _notes_of(last: Forecast | None, conversion: Conversion | None) -> list[Note]:
+    """The last forecast as a sentence; none without one."""
+    if last is None:
+        return []
+    return [Note("forecast", f"Last forecast, after {last.left.done:,} batches: {last.text(conversion)}")]

@@ -147,7 +147,7 @@ def validation_every_s(trainer: Trainer) -> float | None:
     Lightning keeps it under no public name; before 2.6 there is none.
     """
     every_s: float | None = getattr(trainer, "_val_check_time_interval", None)
-    return every_s if trainer.enable_validation else None
+    return every_s if every_s is not None and trainer.enable_validation else None
 
 
 def last_validation_s(trainer: Trainer) -> float:

@@ -139,10 +139,11 @@ def log(
     is_apart = is_fit and not all(map(is_of_lightning, trainer.loggers))
     to = False if is_apart else None  # None: to the loggers, if there are any
     refused: dict[str, float] = {}
+    device, sync_dist = _float64_device(ranks.device), ranks.size > 1
     for key, value in values.items():  # float64: a float would become float32 on its way
-        tensor = torch.tensor(value, dtype=torch.float64, device=_float64_device(ranks.device))
+        tensor = torch.full((), value, dtype=torch.float64, device=device)  # half the time of torch.tensor
         try:
-            module.log(key, tensor, batch_size=1, sync_dist=ranks.size > 1, logger=to)
+            module.log(key, tensor, batch_size=1, sync_dist=sync_dist, logger=to)
         except Warning:
             raise
         except Exception as error:  # a module may override it; the other outputs go on

@@ -82,7 +82,7 @@ class Reporter:
             return
         total = self._memory.total(self._books.live(totals), self._books.ranks)
         summary = self._summary(session, totals, ranks, "running", OF_A_FIT)
-        complete = self._complete(total, self.forecasts.notes)
+        complete = self._complete(total, self.forecasts.notes_later)
         if ranks.size > 1:  # all of them sum up together, here and now
             of_all = summary()
             alone = self._summary(session, totals, ranks.alone(), "running", OF_A_FIT)
@@ -188,7 +188,9 @@ class Reporter:
             notes=[*self._books.notes, *self._stages.remarks],
         )
 
-    def _complete(self, total: Energy | None, forecasts: Sequence[Note] = ()) -> Callable[[Report], Report]:
+    def _complete(
+        self, total: Energy | None, forecasts: Callable[[], Sequence[Note]] = tuple
+    ) -> Callable[[Report], Report]:
         """A function that adds the figures of the run, as they are now, to a session's report, in whatever thread."""
         last, history, sessions = self._validations.last, [*self._memory.history], len(self._memory.sessions)
         metric, score = (None, None) if last is None else (last.metric, last.score)
@@ -213,7 +215,7 @@ class Reporter:
                 no_metric=why_no_metric(history),
                 first_waits=first_waits,
                 derived=conversion.derive(total or report.session) if conversion else None,
-                notes=[*notes, *report.notes, *forecasts],
+                notes=[*notes, *report.notes, *forecasts()],
             )
 
         return complete

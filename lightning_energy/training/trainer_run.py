@@ -255,7 +255,9 @@ class TrainerRun:
             self.outputs.bar.show_energy(total)
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        self._memory.history.append(replace(row, phases=of_energy(epoch_phases(names, of_phases), row.train_j)))
+        if names:
+            row = replace(row, phases=of_energy(epoch_phases(names, of_phases), row.train_j))
+        self._memory.history.append(row)
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
         self.reporter.so_far(totals, books.ranks)
 

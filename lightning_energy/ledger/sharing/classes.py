@@ -147,7 +147,7 @@ class Classes:
     @property
     def stage(self) -> NDArray[np.int64]:
         """The number of the stage of each class; before and after are stages of their own."""
-        return np.array([0, 1, *(2 + self._stages[stage] for stage, _ in self.names[2:])], dtype=np.int64)
+        return np.array([0, 1, *[2 + self._stages[stage] for stage, _ in self.names[2:]]], dtype=np.int64)
 
     def of(self, codes: NDArray[np.int64], before: Position) -> tuple[NDArray[np.int64], Position]:
         """The classes that begin with marks, and what is in force after them.
@@ -159,18 +159,21 @@ class Classes:
         if not codes.size:
             return np.empty(0, dtype=np.int64), before
         self.extend()
-        earlier = np.concatenate([[before.code], codes[:-1]])
-        is_step = self._is_step[codes]
-        opens = self._group[codes] != self._group[earlier]
-        goes_on = ~is_step & ~opens & ~self._is_step[earlier]  # a gap after a gap: no step came between
+        earlier = np.empty(len(codes), dtype=np.int64)
+        earlier[0], earlier[1:] = before.code, codes[:-1]
+        is_step, group = self._is_step[codes], self._group
+        opens = group[codes] != group[earlier]
+        goes_on = ~(is_step | opens | self._is_step[earlier])  # a gap after a gap: no step came between
         phase = np.where(is_step, STEP, np.where(opens, OPENING, GAP))
-        place = np.maximum.accumulate(np.where(goes_on, -1, np.arange(len(codes))))
-        phase = np.where(place >= 0, phase[place], before.phase)
+        if goes_on.any():
+            place = np.maximum.accumulate(np.where(goes_on, -1, np.arange(len(codes))))
+            phase = np.where(place >= 0, phase[place], before.phase)
         classes = self._by_code[phase, codes]
-        has_begun = before.of_class != BEFORE or before.code != OUTSIDE
-        begun = np.logical_or.accumulate(codes != OUTSIDE) | has_begun
-        classes = np.where(codes == OUTSIDE, np.where(begun, AFTER, BEFORE), classes)
-        return classes, Position(int(codes[-1]), int(classes[-1]), int(phase[-1]))
+        if not codes.all():  # some are OUTSIDE
+            has_begun = before.of_class != BEFORE or before.code != OUTSIDE
+            begun = np.logical_or.accumulate(codes != OUTSIDE) | has_begun
+            classes = np.where(codes == OUTSIDE, np.where(begun, AFTER, BEFORE), classes)
+        return classes, Position(codes.item(-1), classes.item(-1), phase.item(-1))
 
     def extend(self) -> None:
         """Add the classes of accounts that are new."""
@@ -181,13 +184,8 @@ class Classes:
         for code in range(have, len(rows)):
             for place in range(len(PHASES)) if code != OUTSIDE else ():
                 news[place, code - have] = self._class(_key(rows[code], place))
-        self._group = self._accounts.arrays.group
-        is_step, is_inner = (
-            [row.kind == "step" for row in rows[have:]],
-            [row.phase not in REST for row in rows[have:]],
-        )
-        self._is_step = np.concatenate([self._is_step[:have], np.array(is_step, dtype=bool)])
-        self._is_inner = np.concatenate([self._is_inner[:have], np.array(is_inner, dtype=bool)])
+        arrays = self._accounts.arrays
+        self._group, self._is_inner, self._is_step = arrays.group, arrays.is_inner, self._accounts.columns.is_step
         # last: where a signal handler raises before, all of it is done again
         self._by_code = np.concatenate([self._by_code, news], axis=1)
 

@@ -73,8 +73,8 @@ def changes(axes: Sequence[Parabola], at: Sequence[float]) -> NDArray[np.float64
         axes: the figure along each.
         at: the place on each that the ways begin at.
     """
-    found = [axis.changes(t) for axis, t in zip(axes, at, strict=True)]
-    return np.array([*(slope for slope, _ in found), *(curve for _, curve in found)])
+    slopes, curves = zip(*map(Parabola.changes, axes, at), strict=True)
+    return np.array([*slopes, *curves])
 
 
 def with_squares(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -241,9 +241,21 @@ class Closer(NamedTuple):
         """
         return sum((a.beyond(t) for a, t in zip(self._axes(by_kernel), self.at, strict=True)), np.zeros(1))
 
-    def changes(self, by_kernel: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The change of a figure by the way along each axis, then by the square of each, as in :attr:`covariance`."""
-        return changes(self._axes(by_kernel), self.at)
+    def changes_and_beyond(
+        self, by_kernel: Sequence[NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The change of a figure by the way along each axis, then by the square of each, and :meth:`beyond`.
+
+        Args:
+            by_kernel: the figure by the kernel that intervals were booked by, and by those beside it.
+
+        Returns:
+            The changes in the order of :attr:`covariance`, and the figure beyond that by that kernel.
+        """
+        (slope, curve), (slope_2, curve_2) = (axis.terms for axis in self._axes(by_kernel))
+        t, t_2 = self.at
+        by_way = np.array([slope + 2 * curve * t, slope_2 + 2 * curve_2 * t_2, curve, curve_2])
+        return by_way, (slope * t + curve * t**2) + (slope_2 * t_2 + curve_2 * t_2**2)
 
     @property
     def covariance(self) -> NDArray[np.float64]:

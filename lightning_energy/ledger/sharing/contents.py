@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -97,10 +96,11 @@ class Ahead(NamedTuple):
         Args:
             wanted: true for the accounts that count, of :attr:`code`.
         """
+        add = np.add.reduce
         if not self.shared_s.size:
             return float(self.seconds_s[wanted].sum()), 0.0
-        mine_s = float(self.shared_s[wanted].sum())
-        return float(self.behind_s[wanted].sum()), mine_s - mine_s**2 / float(self.shared_s.sum())
+        mine_s = float(add(self.shared_s[wanted]))
+        return float(add(self.behind_s[wanted])), mine_s - mine_s**2 / float(add(self.shared_s))
 
 
 class Beside(NamedTuple):
@@ -185,15 +185,16 @@ class Contents:
         if ahead.seconds_s.shape[1] > self.powers.power_w.shape[1]:
             powers = self.powers._replace(power_w=self.booked_w)
             return Contents(self.split, self.sharing, powers, ahead, stretches, hides=self._hides)
-        result = copy(self)
-        result.__dict__.update(self._with(ahead), _known={}, _stretches=stretches)
+        result = Contents.__new__(Contents)
+        result.__dict__.update({**self.__dict__, **self._with(ahead), "_known": {}, "_stretches": stretches})
         return result
 
     def _with(self, ahead: Ahead) -> dict[str, object]:
         """Everything that changes with the time behind the last update."""
         code, have = ahead.code, len(self.energy_j)
         n = max(have, int(code[-1]) + 1 if code.size else 0)
-        ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, self.powers.power_w.shape[1]))
+        if ahead.seconds_s.shape[1] < self.powers.power_w.shape[1]:
+            ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, self.powers.power_w.shape[1]))
         energy_j, slopes = np.zeros(n), np.zeros((len(self._slopes), n))
         energy_j[:have], slopes[:, :have] = self.energy_j, self._slopes
         energy_j[code] += ahead.seconds_s @ self.booked_w[-1]
@@ -202,9 +203,12 @@ class Contents:
         if self._beside_w is not None:
             powers_w, closer = self._beside_w
             by_kernel = powers_w @ ahead.seconds_s.T
-            slopes[:, code] += _changes(closer, by_kernel)
-            if closer is not None:
-                energy_j[code] += closer.beyond([*by_kernel])
+            if closer is None:
+                slopes[:, code] += _changes(by_kernel)
+            else:
+                slopes_of, beyond_j = closer.changes_and_beyond([*by_kernel])
+                slopes[:, code] += slopes_of
+                energy_j[code] += beyond_j
         return {"_ahead": ahead, "energy_j": energy_j, "moved_j": with_room(self.moved_j, n), "_slopes": slopes}
 
     @property
@@ -257,7 +261,7 @@ class Contents:
         is_open = of_powers + of_kernel > (1 - RESOLVED) * guess or self._is_hidden(bridge, cuts)
         if is_open and guess > inside + edge + misfit:
             of_powers = max(of_powers, guess)
-        seconds_s = float(split.seconds_s[wanted[: len(split.seconds_s)]].sum())
+        seconds_s = float(np.add.reduce(split.seconds_s[wanted[: len(split.seconds_s)]]))
         unseen_s = (1 - self.found.kernel.look) * seconds_s
         return {
             "inside": inside,
@@ -268,7 +272,7 @@ class Contents:
             "unseen": scatter * unseen_s,
             "rounding": split.rounding_j2 * seconds_s / max(mean_s, 1e-12),
             "ahead": scatter * ahead_s,
-            "limits": float(self.moved_j[wanted].sum()) ** 2,
+            "limits": float(np.add.reduce(self.moved_j[wanted])) ** 2,
         }
 
     def tells(self, wanted: NDArray[np.bool_], variance_j2: float, most_j2: float) -> bool:
@@ -327,6 +331,8 @@ class Contents:
     def _mask(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """The same for all accounts that are known here."""
         n = len(self.energy_j)
+        if len(wanted) == n:
+            return wanted
         result = np.zeros(n, dtype=bool)
         result[: len(wanted)] = wanted[:n]
         return result
@@ -346,12 +352,13 @@ class Contents:
 
     def _new_of_fit(self, wanted: NDArray[np.bool_]) -> tuple[float, float, float]:
         d, slope = self._sensitivity_s(wanted), self._slopes @ wanted
-        along = self.powers.covariance_w2 @ d.ravel()
-        guess = float(self.powers.prior.variances_j2(d.sum(axis=0), self.powers.mean_w))
+        of_all, flat, (prior, mean_w) = np.add.reduce(d), d.ravel(), (self.powers.prior, self.powers.mean_w)
+        along = self.powers.covariance_w2 @ flat
+        guess = float(prior.variances_j2(of_all, mean_w))
         of_kernel = float(slope @ self._spread @ slope) * self.sharing.found.widening
-        within = float(self.powers.prior.within_j2(d.sum(axis=0), self.powers.mean_w))
-        as_carried = self.powers.as_carried(d.ravel() @ along, along.reshape(d.shape).mean(axis=0), np.array(guess))
-        return float(as_carried) + within, of_kernel, guess
+        within = float(prior.within_j2(of_all, mean_w)) if prior.has_parts else 0.0
+        mean_along = np.add.reduce(along.reshape(d.shape)) / len(d)
+        return float(self.powers.as_carried(flat @ along, mean_along, np.array(guess))) + within, of_kernel, guess
 
     def _is_hidden(self, bridge: float, cuts: float) -> bool:
         """True for what lies inside intervals where the run does not tell what power does there.
@@ -381,11 +388,11 @@ class Contents:
 
     def _sensitivity_s(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Change of the joules of some accounts by the powers of each block: shape (blocks, classes)."""
-        d = np.zeros_like(self.powers.power_w)
+        d = np.zeros(self.powers.power_w.shape)
         code, place, rows = self._rows
-        mine = wanted[code]
-        np.add.at(d, place[mine], rows[mine])
-        d[-1] += self._ahead.seconds_s[wanted[self._ahead.code]].sum(axis=0)
+        mine = wanted.take(code)
+        np.add.at(d, place.compress(mine), rows.compress(mine, axis=0))
+        d[-1] += np.add.reduce(self._ahead.seconds_s.compress(wanted.take(self._ahead.code), axis=0))
         return d
 
     @cached_property
@@ -403,7 +410,7 @@ class Contents:
         by_kernel = _by_kernel(split, code, rows, powers_w)
         if split.turns is None:
             self._beside_w = powers_w, None
-            return _changes(None, by_kernel), self.sharing.spread, np.zeros(n)
+            return _changes(by_kernel), self.sharing.spread, np.zeros(n)
         closer = self.sharing.closer or Closer.as_found(found)
         self._beside_w = powers_w, closer
         self.found = closer.found
@@ -412,16 +419,14 @@ class Contents:
         if any(closer.at):
             parts = closer.beyond([*np.eye(len(split.kernels))]).tolist()
             self.beside = tuple(map(Beside, split.kernels, parts, powers_w))
-        return closer.changes([*by_kernel]), closer.covariance, closer.beyond([*by_kernel])
+        slopes, shift_j = closer.changes_and_beyond([*by_kernel])
+        return slopes, closer.covariance, shift_j
 
 
-def _changes(closer: Closer | None, by_kernel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Changes of figures by what is not known of the kernel, from the figures by each kernel."""
-    if closer is not None:
-        return closer.changes([*by_kernel])
-    at_0, *beside = by_kernel
-    axes = [Parabola(-1.0, down, at_0, up) for down, up in (beside[:2], beside[2:])]
-    return changes(axes, (0.0, 0.0))
+def _changes(by_kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Changes of figures by what is not known of a kernel that was not looked for closely, from those by each."""
+    at_0, down, up, less, more = by_kernel
+    return changes((Parabola(-1.0, down, at_0, up), Parabola(-1.0, less, at_0, more)), (0.0, 0.0))
 
 
 def _wide_by_kernel(powers_w: Sequence[NDArray[np.float64]], width: int, mean_w: float) -> NDArray[np.float64]:

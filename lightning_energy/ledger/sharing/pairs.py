@@ -50,5 +50,6 @@ class Pairs:
 
     def within(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The quadratic form for a set of accounts: shape (3,)."""
-        result: NDArray[np.float64] = self.values[wanted[self.first] & wanted[self.second]].sum(axis=0)
+        both = wanted.take(self.first) & wanted.take(self.second)
+        result: NDArray[np.float64] = np.add.reduce(self.values.compress(both, axis=0))
         return result

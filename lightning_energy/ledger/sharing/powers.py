@@ -175,7 +175,7 @@ class Fourth:
         to_phases, seen, a, (i, j, twice), moments = self._seen_of(a, prior)
         k = (along[..., : len(to_phases)] @ to_phases)[..., seen]
         products = k[..., i] * k[..., j] * twice
-        second, fourth = ((k @ a) * k).sum(axis=-1), ((products @ moments) * products).sum(axis=-1)
+        second, fourth = (np.add.reduce(each, axis=-1) for each in ((k @ a) * k, (products @ moments) * products))
         result: NDArray[np.float64] = np.where(fourth > 0, second**2 / np.maximum(fourth, 1e-300), 0.0)
         return result
 

@@ -145,7 +145,7 @@ class Prior(NamedTuple):
             mean_w: the run's mean power.
         """
         if not self.has_parts:
-            alone: NDArray[np.float64] = ((d * max(PRIOR * mean_w, 1e-6)) ** 2).sum(axis=-1)
+            alone: NDArray[np.float64] = np.add.reduce((d * max(PRIOR * mean_w, 1e-6)) ** 2, axis=-1)
             return alone
         width = d.shape[-1]
         design, spread_w = self.axes(np.arange(width), width, mean_w)

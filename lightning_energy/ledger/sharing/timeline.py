@@ -110,7 +110,7 @@ class Smoothed(NamedTuple):
     def behind(self, ema_s: float) -> Smoothed:
         """The same behind another lag."""
         if ema_s < SHORTEST_S:
-            return self._replace(ema_s=0.0, state=None)
+            return self if self.state is None else self._replace(ema_s=0.0, state=None)
         start_s, column = self.timeline.start_s, self.timeline.column
         fade = np.zeros(len(start_s))
         for rows in _rows(1, len(start_s)):

@@ -99,7 +99,9 @@ def test_figures_go_to_where_the_kernel_is():
         np.abs(powers_w[0] + closer.beyond(powers_w) - [*WATTS, 270, 330, 330])[:4].max()
         < np.abs(powers_w[0][:4] - WATTS).max()
     )
-    assert closer.changes(powers_w).shape == (4, 7)
+    by_way, beyond = closer.changes_and_beyond(powers_w)
+    assert by_way.shape == (4, 7)
+    assert beyond == pytest.approx(closer.beyond(powers_w))
     assert closer.covariance.shape == (4, 4)
     assert max(closer.log_of) == closer.log_of[0]  # power does not vary within phases
 
