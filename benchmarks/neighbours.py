@@ -16,8 +16,8 @@ background, in turns by
               and the pieces of bookings wake the training's process up
   process     a bare process of its own that does the same, and leaves what it reads in shared memory; also as often as
               a helper wakes up, with as many reads
-  exchange    a bare thread that sends a bare process as many bytes as a booking does at least, and gets as many back,
-              as often; they mean nothing, and nobody looks at them
+  exchange    a bare thread that sends a bare process as many bytes as a booking does, and gets as many back, as often;
+              they mean nothing, and nobody looks at them
 A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
 pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's
@@ -60,7 +60,7 @@ from lightning_energy.curves.channel import Channel
 from lightning_energy.curves.helper import Helper
 from lightning_energy.ledger import elsewhere as elsewhere_module
 from lightning_energy.ledger.booker import Booker
-from lightning_energy.ledger.elsewhere import FIRST_BYTES
+from lightning_energy.ledger.elsewhere import PACKET
 from lightning_energy.ledger.session import Session
 from lightning_energy.ledger.sharing.delay import MOST_HELD
 from lightning_energy.meters import NvmlMeter
@@ -84,6 +84,7 @@ SHORT = 0.05  # quantile of the durations up to which a step is looked at for wh
 POLLS_PER_S = 30.0  # of the bare ones, until the sampler's own was measured
 WAKE_UPS_PER_S = 3.0  # same, for what a helper wakes up
 BOOKINGS_PER_S = 0.2  # same, for bookings
+EXCHANGED = 40_000, 60_000  # bytes of a booking's messages, there and back
 LONGER = 4  # times as long
 MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
@@ -238,12 +239,13 @@ class Bookings:
     def watched(self) -> Iterator[None]:
         begin, read = Booker.__init__, elsewhere_module._read
 
-        def waited(*args: object) -> None:
+        def waited(*args: object) -> int:
             """Wait for a process beside: that is no work of this one."""
             self._end()
-            self.asked += 1
-            read(*args)
+            n_bytes = read(*args)
+            self.asked += n_bytes < PACKET
             self._begun = time.monotonic_ns(), time.thread_time()
+            return n_bytes
 
         def watched(booker: Booker, settle: Callable[[Pause], None], *args: object) -> None:
             begin(booker, lambda pause: self._settle(settle, pause), *args)
@@ -466,26 +468,26 @@ def process(steps: Steps, wake_ups_per_s: float, seconds: float, boards: int = 1
 
 
 def answer() -> None:
-    """The other end of an exchange: gets so many bytes, and gives as many back, until nobody sends any more."""
+    """The other end of an exchange: gets a message, and gives one back, until nobody sends any more."""
     with socket.socket(fileno=os.dup(0)) as sock:
-        buffer = bytearray(FIRST_BYTES)
-        sock.sendall(b"r")
-        while sock.recv_into(buffer, 0, socket.MSG_WAITALL) == len(buffer):
-            sock.sendall(buffer)
+        buffer, message = bytearray(PACKET), bytes(EXCHANGED[1])
+        sock.send(b"r")
+        while sock.recv_into(buffer):
+            sock.send(message)
 
 
 def exchange(steps: Steps, per_s: float, seconds: float) -> dict:
     """A bare thread that does now and then what a booking beside cannot do without."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     moments_ns: list[int] = []
     taken_s, over = [0.0], threading.Event()
-    message, buffer = bytes(FIRST_BYTES), bytearray(FIRST_BYTES)
+    message, buffer = bytes(EXCHANGED[0]), bytearray(PACKET)
 
     def both_ways() -> None:
         begin_s, begin_ns = time.thread_time(), time.monotonic_ns()
-        ours.sendall(message)
+        ours.send(message)
         moments_ns.extend(range(begin_ns, time.monotonic_ns() + 1_000_000, 1_000_000))
-        ours.recv_into(buffer, 0, socket.MSG_WAITALL)
+        ours.recv_into(buffer)
         moments_ns.append(time.monotonic_ns())
         taken_s.append(time.thread_time() - begin_s)
 
