@@ -114,7 +114,6 @@ class Ledger:
         stamp = None if device_clock is None else device_clock.stamp
         self.inbox = Inbox([], clock, stamp) if self.books else Inbox.nowhere(clock)
         self._clock = clock
-        self._owner = threading.Condition(self.lock)  # knows, as no method of the lock says, whose it is
         self._turn = 0
         self._answer: Answer | None = None  # while it is taken
         self._completed = 0  # how many marks of the run every book has passed
@@ -255,7 +254,7 @@ class Ledger:
     def is_interrupted(self) -> bool:
         """True where this thread holds the lock already: in a signal handler, amidst work that is half done."""
         try:
-            self._owner.notify(0)
+            threading.Condition(self.lock).notify(0)
         except RuntimeError:  # it does not hold it
             return False
         return True

@@ -241,8 +241,9 @@ class TrainerRun:
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
         names = self.stages.phase_names
-        wanted = _of_epoch(books, epoch, names)
-        totals, (train, so_far, validation, *of_phases), _ = books.reduce(wanted, or_lately=True)
+        totals, (train, so_far, validation, *of_phases), _ = books.reduce(
+            _of_epoch(books, epoch, names), or_lately=True
+        )
         total = books.total_of(so_far, totals)
         train_j = known_j(train.energy_j)
         values = ({} if train_j is None else {log_keys.TRAIN_J: train_j}) | phase_values(names, of_phases)
@@ -255,8 +256,7 @@ class TrainerRun:
             self.outputs.bar.show_energy(total)
         row = self.validations.row(epoch, train, validation, total, session=len(self._memory.sessions))
         self.books.epochs.add(epoch, len(self._memory.history), next_code)
-        if names:
-            row = replace(row, phases=of_energy(epoch_phases(names, of_phases), row.train_j))
+        row = replace(row, phases=of_energy(epoch_phases(names, of_phases), row.train_j)) if names else row
         self._memory.history.append(row)
         self.reporter.forecasts.end_epoch(trainer, total, so_far, books.of_fit(totals), self._warn)
         self.reporter.so_far(totals, books.ranks)

@@ -210,7 +210,7 @@ def test_a_mark_that_was_on_its_way_when_it_was_foreseen_counts_from_its_time():
         code = ledger.code(0, "validate", "step")
         ledger.expected.begin()
         ledger.foresee()
-        ledger.inbox.marks.append((START + 20 * S - 2_000_000, code, None))
+        ledger.inbox.marks.extend((START + 20 * S - 2_000_000, code))
         clock.now_ns = START + 20 * S + S // 20
     assert ledgers[0].books[0].__dict__["_foreseen"] is not None
     ledgers[1].books[0].__dict__["_foreseen"] = None

@@ -105,7 +105,7 @@ def test_steps_that_are_told_while_one_goes_on_are_together_the_training():
     kinds = (*[(1.0, 1.0)] * 7, *[(0.5, 1.7)] * 4)
     work = Work(epochs=1, train_s=30.0, validate_s=0.0, step_s=0.15, kinds=kinds)
     ledger = play(1, work, Sensor()).ledger
-    steps, train = ledger.take_sums_of_steps(), ledger.totals().energy(stage="train")
+    steps, train = ledger.steps.take_sums(), ledger.totals().energy(stage="train")
     (book,) = ledger.books
     assert [rule.every for rule in book.sharing.rules] == [0]  # told by how long they last
     assert steps.duration_s == pytest.approx(train.duration_s)

@@ -193,8 +193,7 @@ class Contents:
         """Everything that changes with the time behind the last update."""
         code, have = ahead.code, len(self.energy_j)
         n = max(have, int(code[-1]) + 1 if code.size else 0)
-        if ahead.seconds_s.shape[1] < self.powers.power_w.shape[1]:
-            ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, self.powers.power_w.shape[1]))
+        ahead = ahead._replace(seconds_s=wide(ahead.seconds_s, self.powers.power_w.shape[1]))
         energy_j, slopes = np.zeros(n), np.zeros((len(self._slopes), n))
         energy_j[:have], slopes[:, :have] = self.energy_j, self._slopes
         energy_j[code] += ahead.seconds_s @ self.booked_w[-1]

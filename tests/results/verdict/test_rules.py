@@ -179,7 +179,7 @@ def uneven(data: float, up: float) -> tuple[tuple[str, str, float, float], ...]:
 @pytest.mark.parametrize("up", [0.25, -0.1])
 def test_powers_that_vary_within_a_step_are_not_taken_for_waiting(up):
     """A wait of 95 ms is seen by itself, by a counter that moves every 20 ms; of one of 25 ms nothing is said."""
-    work = Work(epochs=1, train_s=8.0, step_s=0.1525, validate_s=0.0, phases=uneven(140, up))
+    work = Work(epochs=1, train_s=8.0, step_s=0.1605, validate_s=0.0, phases=uneven(140, up))
     of = trained(work, watch=by_channels())
     (waiting,) = (s for s in explain(of.record).savings if s.rule == "waiting")
     waits_s = of.pieces.duration_s[[a is not None and a[3] == "data" for a in of.pieces.account]]
