@@ -236,14 +236,12 @@ class TrainerRun:
         return self.waiting.look(trainer)
 
     def _end_epoch(self, session: Session, trainer: Trainer, module: LightningModule) -> None:
-        books, epoch = self.books, trainer.current_epoch
+        books, epoch, names = self.books, trainer.current_epoch, self.stages.phase_names
         next_code = self.stages.end_epoch(session)
         self.steps.sum_up()
         read_metrics(trainer, books.ranks)
-        names = self.stages.phase_names
-        totals, (train, so_far, validation, *of_phases), _ = books.reduce(
-            _of_epoch(books, epoch, names), or_lately=True
-        )
+        told = books.reduce(_of_epoch(books, epoch, names), or_lately=True)
+        totals, (train, so_far, validation, *of_phases), _ = told
         total = books.total_of(so_far, totals)
         train_j = known_j(train.energy_j)
         values = ({} if train_j is None else {log_keys.TRAIN_J: train_j}) | phase_values(names, of_phases)
