@@ -446,7 +446,7 @@ def elsewhere(name: str, wake_ups_per_s: float, boards: int) -> None:
     memory.close()
 
 
-def process(steps: Steps, wake_ups_per_s: float, seconds: float, boards: int = 1) -> dict:
+def process(steps: Steps, seconds: float, wake_ups_per_s: float, boards: int = 1) -> dict:
     """A bare process that reads so many boards whenever it wakes up."""
     memory = SharedMemory(create=True, size=8 + 16 * MOST_CALLS)
     try:
@@ -601,14 +601,14 @@ def all_cases(steps: Steps, rates: Rates, seconds: float, longer_s: float, *, qu
                 f"bare thread, ctypes, as for {name}": lambda name=name: thread(
                     steps, by_ctypes, rates.reads[name], seconds
                 ),
-                f"bare process, as for {name}": lambda name=name: process(steps, rates.reads[name], seconds),
+                f"bare process, as for {name}": lambda name=name: process(steps, seconds, rates.reads[name]),
                 f"bare thread, ctypes, as for helper, {name}": lambda name=name: thread(
                     steps, by_ctypes, rates.wake_ups[name], longer_s
                 ),
             }
     for name in SAMPLERS:
         cases |= {
-            f"bare process, as for helper, {name}": lambda name=name: process(steps, *rates.reader[name], seconds),
+            f"bare process, as for helper, {name}": lambda name=name: process(steps, seconds, *rates.reader[name]),
             f"bare exchange, as for helper, {name}": lambda name=name: exchange(steps, rates.bookings[name], longer_s),
         }
     return cases
@@ -637,21 +637,28 @@ def main() -> None:
         rows[name] = case()
         rates.learn(name, rows[name])
         print(line(name, rows[name]), flush=True)
+        write(args.json, seconds, rows)
     warm = warm_us()
     print(f"CPU per poll, warm: {warm['stood_us']:.0f} µs where the register stood, {warm['moved_us']:.0f} where not")
-    if args.json:
-        found = {
-            "what": "benchmarks/neighbours.py",
-            "date": datetime.now(timezone.utc).date().isoformat(),
-            "lightning_energy": __version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores; simulated NVML with compiled sensors, no GPU",
-            "load": round(os.getloadavg()[0], 1),
-            "seconds": seconds,
-            "rows": rows,
-            "warm": warm,
-        }
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    write(args.json, seconds, rows, warm)
+
+
+def write(path: Path | None, seconds: float, rows: dict[str, dict], warm: dict[str, float] | None = None) -> None:
+    """Write what is measured so far, if a file is asked for."""
+    if path is None:
+        return
+    found = {
+        "what": "benchmarks/neighbours.py",
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "lightning_energy": __version__,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores; simulated NVML with compiled sensors, no GPU",
+        "load": round(os.getloadavg()[0], 1),
+        "seconds": seconds,
+        "rows": rows,
+        "warm": warm,
+    }
+    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
