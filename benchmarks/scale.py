@@ -84,9 +84,9 @@ class Watched(EnergyCallback):
         self._run.steps.log = self._timed(self._run.steps.log)
 
     def _timed(self, log):
-        def timed(trainer) -> None:
+        def timed(trainer, step) -> None:
             begin_ns, own_ns = time.perf_counter_ns(), sum(logger.own_ns for logger in trainer.loggers)
-            log(trainer)
+            log(trainer, step)
             own_ns = sum(logger.own_ns for logger in trainer.loggers) - own_ns
             self.logged_us.append((time.perf_counter_ns() - begin_ns - own_ns) * 1e-3)
 
