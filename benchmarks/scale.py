@@ -198,6 +198,15 @@ def mark_until(session: Session, step: int, gap: int, seconds: float) -> None:
 
 
 def memory_of_marks(steps: int, *, helper: bool) -> dict:
+    """The result of :func:`added_by_marks` in a process of its own: here, memory that was given back is used anew."""
+    call = f"added_by_marks({steps}, helper={helper})"
+    code = f"import json; from benchmarks.scale import added_by_marks; print(json.dumps({call}))"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def added_by_marks(steps: int, *, helper: bool) -> dict:
     """Steps of 50 us, a tenth of what Lightning's loop alone takes: MiB since before the session, without helpers' own.
 
     They are taken every 50 steps, as the callback does.
