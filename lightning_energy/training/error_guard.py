@@ -80,6 +80,11 @@ class _GivesUp(Protocol):
 S = TypeVar("S", bound=_GivesUp)
 
 
+def _is_for_user(error: Exception) -> bool:
+    """True for an error that the user is to see, or raised in a signal handler, which wants the training to end."""
+    return isinstance(error, (AccuracyError, Warning)) or raised_by_handler(error)
+
+
 def never_fatal(hook: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R | None]:
     """Decorate a hook whose defect must not end the user's training: its owner then gives up measuring.
 
@@ -91,10 +96,8 @@ def never_fatal(hook: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S,
     def guarded(self: S, *args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return hook(self, *args, **kwargs)
-        except (AccuracyError, Warning):
-            raise
         except Exception as error:
-            if raised_by_handler(error):  # of the user's own, who wants the training to end
+            if _is_for_user(error):
                 raise
             self._give_up(hook.__name__, error)
             return None
@@ -117,10 +120,8 @@ def guarded(attend: Callable[[Any, int], None], owner: _GivesUp) -> Callable[[An
     def attend_or_give_up(trainer: Any, batch_idx: int) -> None:
         try:
             attend(trainer, batch_idx)
-        except (AccuracyError, Warning):
-            raise
         except Exception as error:
-            if raised_by_handler(error):
+            if _is_for_user(error):
                 raise
             owner = owner_of()
             if owner is not None:
