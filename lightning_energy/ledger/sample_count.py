@@ -19,8 +19,11 @@ __all__ = ["SEVERAL", "SampleCount", "told"]
 
 FIRST_LOOKS = 4
 LOOK_EVERY = 256
-SINCE, UNTIL, ABOUT = slice(1, 3), 3, slice(4, 7)  # of what is seen: see there
+NEXT_AT, LAST, UNTIL = 1, 2, 6  # places in what is seen: see there
+COUNTED = slice(2, 8)  # those that say how many samples there are
+UNCOUNTED = -1, None, None, None, math.inf, (0, -1, 0)  # the same where no batch is to be looked at
 SEVERAL = "a step takes none or several batches from its iterator at times, and only the last of them is known"
+BROKEN = "has other samples than its DataLoader gives, and so may others before it"
 ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
 
 
@@ -42,12 +45,13 @@ class SampleCount:
 
     Attributes:
         problem: the reason why samples could not be counted; empty when they could.
-        seen: in one list, so that a hook adds a usual batch to it without a call: the number of the batch that the hook
-            attends to next; the samples so far, and the shapes of first tensors that are not among them yet, since
-            PyTorch takes longer to give a shape's first number than the shape; the number of the batch that is looked
-            at next, the type of the last one that was, the place of its first tensor (``None``: elsewhere), and the
-            size of all until the next look where that is sure (else 0). Also when the number is not known any more:
-            then :attr:`n` is ``None``.
+        seen: in one list, so that a hook adds a usual batch to it without a call, and touches few of its items:
+            the number of the batch that the hook attends to next; that of the next one that is not usual, as the hook
+            attends to it or it is looked at, or sooner; that of the last one that is counted; the shapes of first
+            tensors that are not counted yet, since PyTorch takes longer to give a shape's first number than the shape,
+            or ``None`` where all batches until the next look have a size that is sure; the type of the last batch that
+            was looked at; the place of its first tensor (``None``: elsewhere); the number of the batch that is looked
+            at next; and the samples up to some batch, its number, and the size of each that follows where it is sure.
 
     Args:
         source: gives the source of the batches.
@@ -63,7 +67,7 @@ class SampleCount:
 
     def __init__(self, source: Callable[[], Source] = Source, *, together: bool = False) -> None:
         self.problem = ""
-        self.seen: list[Any] = [math.inf, 0, [], 0, None, None, 0]
+        self.seen: list[Any] = [math.inf, 0, -1, [], None, None, 0, (0, -1, 0)]
         self._source = source
         self._together = together
         self._looks = 0
@@ -80,77 +84,82 @@ class SampleCount:
         return None if self.problem else self._so_far()
 
     def _so_far(self) -> int:
-        n, shapes = self.seen[SINCE]
-        so_far: int = n + sum(shape[0] for shape in shapes)
+        last, shapes, _kind, _place, _until, (n, number, size) = self.seen[COUNTED]
+        so_far: int = n + (size * (last - number) if shapes is None else sum(shape[0] for shape in shapes))
         return so_far
 
     def look_again(self) -> None:
         """Look carefully at the next batch, with which a pass may begin. Never raises."""
-        self.seen[UNTIL] = 0
+        self.seen[NEXT_AT] = self.seen[UNTIL] = 0
         self._next_promise = None
         with forgive(Exception):  # a loader that cannot be asked is told with the batch
             self._next_promise = promised(self._source())
 
     def add(self, batch: Any, batch_idx: int) -> None:
         """Count one batch. Never raises."""
+        last, shapes, kind, place, until, _before = self.seen[COUNTED]
         if self.problem:
+            self.seen[COUNTED] = UNCOUNTED
             return
         try:
-            n = None
-            if 0 < batch_idx < self.seen[UNTIL]:
-                kind, _place, size = self.seen[ABOUT]
-                n = size or (first_size(batch) if type(batch) is kind else None)
-            self._add(self._look(batch, batch_idx) if n is None else n)
+            if not last < batch_idx < until:
+                self._look(batch, batch_idx)
+            elif shapes is None:
+                self.seen[LAST] = batch_idx
+            else:
+                n = first_size(batch) if type(batch) is kind else None
+                if n is None:
+                    self._look(batch, batch_idx)
+                else:  # at once: a signal's handler may raise wherever it likes
+                    self.seen[COUNTED] = last, [], kind, place, until, (self._so_far() + n, last, 0)
         except Exception as error:  # a batch that cannot be looked into
             if raised_by_handler(error):
                 raise
-            self.problem = f"a batch (a {type(batch).__name__}) raised {told(error)}. {ADVICE}"
+            self._end(f"a batch (a {type(batch).__name__}) raised {told(error)}")
 
-    def _add(self, n: int) -> None:
-        self.seen[SINCE] = self._so_far() + n, []  # at once: a signal's handler may raise wherever it likes
-
-    def _look(self, batch: Any, batch_idx: int) -> int:
-        self.seen[ABOUT] = None, None, 0
+    def _look(self, batch: Any, batch_idx: int) -> None:
+        so_far = self._so_far()
         self._looks += 1
         source, before, self._last = self._source(), self._last, batch_idx
-        self.seen[UNTIL] = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
+        until = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
         if source.is_taken:
-            self.seen[UNTIL] = batch_idx  # look at each
+            until = batch_idx  # look at each
             if batch_idx not in {0, before + 1}:
-                return self._end(SEVERAL, "")
+                self._end(SEVERAL, "")
+                return
         n, is_full = look(batch, source.loaders, together=self._together, is_sure=self._has_been_full)
         self._has_been_full |= is_full
         if isinstance(n, str):
-            return self._end(n)
-        self.seen[ABOUT] = type(batch), place_of_size(batch), 0
-        return (
-            n
-            if self._keeps_promise(source, n, batch_idx)
-            else self._end(
-                f"a batch ({describe(batch)}) has other samples than its DataLoader gives, and so may others before it"
-            )
-        )
+            self._end(n)
+            return
+        promise = self._kept(source, n, batch_idx)
+        if isinstance(promise, str):
+            self._end(f"a batch ({describe(batch)}) {promise}")
+        elif promise is None:
+            place, before_this = place_of_size(batch), (so_far + n, batch_idx, 0)
+            self.seen[COUNTED] = batch_idx, [], type(batch), place, until, before_this
+        else:
+            until = min(until, promise.batches - 1)  # the last one may be smaller
+            self.seen[COUNTED] = batch_idx, None, None, None, until, (so_far + n, batch_idx, promise.size)
 
-    def _end(self, problem: str, advice: str = f". {ADVICE}") -> int:
-        self.seen[ABOUT] = None, None, 0
+    def _end(self, problem: str, advice: str = f". {ADVICE}") -> None:
         self.problem = problem + advice
-        return 0
+        self.seen[COUNTED] = UNCOUNTED
 
-    def _keeps_promise(self, source: Source, n: int, batch_idx: int) -> bool:
-        """Rely on what the source promises of the batches that follow; false where it was relied on, and is broken."""
+    def _kept(self, source: Source, n: int, batch_idx: int) -> Promised | str | None:
+        """The promise on which the batches that follow may rely; a sentence where one was relied on, and is broken."""
         was_relied_on = self._is_relied_on
         if batch_idx == 0:
             self._promise, was_relied_on = self._next_promise, False
         promise, now = self._promise, promised(source)
         if was_relied_on and promise is not None and now is None:  # a loader that was made another within a pass
-            return False
+            return BROKEN
         if promise is None or self._is_broken or promise != now:  # the latter: a dataset that grows
-            return True
+            return None
         if n != promise.at(batch_idx):
             self._is_broken = True
-            return not self._is_relied_on
-        if batch_idx < promise.batches - 1:
-            self._is_relied_on = True
-            self.seen[UNTIL] = min(self.seen[UNTIL], promise.batches - 1)  # the last one may be smaller
-            self.seen[ABOUT] = None, None, promise.size
-        return True
+            return BROKEN if self._is_relied_on else None
+        if batch_idx >= promise.batches - 1:
+            return None
+        self._is_relied_on = True
+        return promise

@@ -126,15 +126,16 @@ def _end_hook(inbox: Inbox, code: int, samples: SampleCount, attend: Callable[[A
         """Mark the end of a step; at logging steps, log those that became known."""
         now_ns = clock()
         marks.extend((now_ns, code, stamp(now_ns)) if stamp else (now_ns, code))
-        attend_at, n, shapes, until, kind, place, size = seen
-        try:  # a usual batch is counted without a call
-            if not 0 < batch_idx < until:
+        # plain places in the list, as names of them would have to be fetched as well: see sample_count.py
+        is_usual = seen[2] < batch_idx < seen[1]
+        try:  # such a batch is counted without a call
+            if not (is_usual or seen[2] < batch_idx < seen[6]):
                 count(batch, batch_idx)
-            elif size:  # sure, without a look
-                seen[1] = n + size
+            elif (shapes := seen[3]) is None:  # its size is sure, without a look
+                seen[2] = batch_idx
             elif (
-                place is not None
-                and type(batch) is kind
+                (place := seen[5]) is not None
+                and type(batch) is seen[4]
                 and type(part := batch[place]) is of_tensors
                 and (shape := part.shape)
             ):
@@ -145,8 +146,11 @@ def _end_hook(inbox: Inbox, code: int, samples: SampleCount, attend: Callable[[A
             if raised_by_handler(error):
                 raise
             count(batch, batch_idx)
-        if batch_idx >= attend_at:
-            attend(trainer, batch_idx)
+        if not is_usual:
+            if batch_idx >= seen[0]:
+                attend(trainer, batch_idx)
+            attend_at, until = seen[0], seen[6]
+            seen[1] = attend_at if attend_at < until else until  # noqa: FURB136 - `min` is a call
 
     return on_end
 
@@ -225,7 +229,7 @@ class BatchMarks(StepMarks):
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        self.plan: list[Any] = [math.inf]  # a list, which the closures share: its first is the next that is attended to
+        self.plan: list[Any] = [math.inf, 0]  # a list, which the closures share; as that of SampleCount begins
         super().__init__()
 
     @property
@@ -236,15 +240,15 @@ class BatchMarks(StepMarks):
 
     @attend_at.setter
     def attend_at(self, batch_idx: float) -> None:
-        self.plan[0] = batch_idx
+        self.plan[:2] = batch_idx, 0  # the next batch asks
 
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
         """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
         super().enter(session, epoch, stage, apart=apart, rest=rest)
         counts, inbox = self.counts.of(stage), session.inbox
         # the hooks of steps read it there, so that they touch no list of its own
-        self.plan = [0] if counts is None or counts.samples is None else counts.samples.seen
-        self.plan[0] = 0
+        self.plan = [0, 0] if counts is None or counts.samples is None else counts.samples.seen
+        self.attend_at = 0
         self.end_batch = _batch_end(inbox, self._codes[1], counts, self.plan)
         self.hooks_of = partial(_hooks, inbox, self._codes, counts, self.plan)
 
@@ -256,7 +260,7 @@ class BatchMarks(StepMarks):
         """
         super().leave()
         self.hooks_of = None
-        self.plan[0] = math.inf
+        self.attend_at = math.inf
         counts = self.counts.of(stage)
         count = _no_count if counts is None else counts.add
 
