@@ -195,6 +195,7 @@ Use of each tool, and differences from its documentation:
   eco2AI          start_training / new_epoch / stop_training, alpha_2_code="US"; its GPU part, from its GPU object.
   bare            takes two time stamps per step, and gives loggers two values at each logging step: the least there
                   can be. Of a training of 50 ms steps, one step in 50 is a single one: "log 10" shows more of them.
+                  With tuples, whose sizes no DataLoader promises, it also keeps the shape of each batch.
   DeviceStatsMonitor  reports no energy. On a CPU it logs CPU statistics.
   EnergyCallback  meters=NvmlMeter(uuid): "auto" looks where torch trains, and that is a CPU here. On a GPU each mark
                   also records a CUDA event (benchmarks/gpu.py measures that).

@@ -50,16 +50,23 @@ class NoOp(Callback):
 
 
 class Bare(Callback):
-    """Two time stamps per step, and two values to each logger at each logging step, by hand: the least there can be."""
+    """Two time stamps per step, and two values to each logger at each logging step, by hand: the least there can be.
 
-    def __init__(self) -> None:
+    Args:
+        keeps_shapes: true to keep the shape of each batch as well, as whoever counts samples that nobody promises.
+    """
+
+    def __init__(self, *, keeps_shapes: bool = False) -> None:
         self.stamps: list[tuple[int, int]] = []
+        self.shapes: list[tuple[int, ...]] | None = [] if keeps_shapes else None
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         self.stamps.append((time.monotonic_ns(), 1))
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         self.stamps.append((time.monotonic_ns(), 2))
+        if self.shapes is not None:
+            self.shapes.append(batch[0].shape)
         step = trainer.fit_loop.epoch_loop._batches_that_stepped
         if (step + 1) % trainer.log_every_n_steps == 0:
             (begin_ns, _), (end_ns, _) = self.stamps[-2:]
@@ -278,6 +285,7 @@ TOOLS = [
     Tool("no-op, log 10", "lightning", "", lambda f, n, u: NoOp(), log_every_n_steps=10, measures=False),
     Tool("no-op, log 1", "lightning", "", lambda f, n, u: NoOp(), log_every_n_steps=1, measures=False),
     Tool("bare, log 10", "lightning", "", lambda f, n, u: Bare(), log_every_n_steps=10, measures=False),
+    Tool("bare, tuples", "lightning", "", lambda f, n, u: Bare(keeps_shapes=True), batch="tuple", measures=False),
     Tool("DeviceStatsMonitor", "lightning", "", lambda f, n, u: DeviceStatsMonitor(), measures=False),
     Tool("CodeCarbon", "codecarbon", "codecarbon", lambda f, n, u: CodeCarbon(f, tasks=False)),
     Tool("CodeCarbon tasks", "codecarbon", "codecarbon", lambda f, n, u: CodeCarbon(f, tasks=True)),
