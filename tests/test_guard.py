@@ -394,7 +394,7 @@ def test_what_was_spent_is_known_in_few_calls():
 MOST_CALLS_PER_STEP = 2.0  # of a booking
 MOST_CALLS_OF_TOTALS = 1310  # a search makes 60,000
 MOST_CALLS_IF_FORESEEN = 430
-MOST_CALLS_OF_AN_END = 1220  # of an epoch, all that we do at it
+MOST_CALLS_OF_AN_END = 1180  # of an epoch, all that we do at it
 MOST_PIECES = 450  # of a search: each waits for a training that holds the interpreter's lock
 MOST_CALLS = {"usual": 350, "search": 900}  # between two moments at which other threads may go on
 

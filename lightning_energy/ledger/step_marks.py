@@ -66,7 +66,6 @@ def _batch_end(inbox: Inbox, code: int, counts: StageCounts | None, plan: list[A
             return bool(batch_idx >= plan[0])
 
         return end_uncounted
-    counts.look_again()
     count = counts.add
 
     def end(batch: Any, batch_idx: int) -> bool:
@@ -243,9 +242,14 @@ class BatchMarks(StepMarks):
         self.plan[:2] = batch_idx, 0  # the next batch asks
 
     def enter(self, session: Session, epoch: int, stage: str, *, apart: bool = False, rest: str = "") -> None:
-        """Let time belong to this stage of this epoch from now on; the first batch is attended to."""
+        """Let time belong to this stage of this epoch from now on; the first batch is attended to, and looked at.
+
+        What lies apart is the time between two epochs, which has no batches.
+        """
         super().enter(session, epoch, stage, apart=apart, rest=rest)
         counts, inbox = self.counts.of(stage), session.inbox
+        if counts is not None and not apart:
+            counts.look_again()
         # the hooks of steps read it there, so that they touch no list of its own
         self.plan = [0, 0] if counts is None or counts.samples is None else counts.samples.seen
         self.attend_at = 0
