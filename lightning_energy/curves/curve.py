@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 
     from lightning_energy.meters.base import MeterInfo, Quality
 
-__all__ = ["Columns", "Curve", "Knots", "LastKnown", "shape_bound_j"]
+__all__ = ["Curve", "Knots", "LastKnown", "shape_bound_j"]
 
 INDEX: dict[Quality, int] = {quality: index for index, quality in enumerate(QUALITIES)}
-
-Columns: TypeAlias = "tuple[list[int], list[float], list[int], list[int], list[float]]"
-"""A stretch of a curve as plain lists of equal length, in the order of :class:`Knots`."""
 
 
 @dataclass(slots=True)
@@ -96,18 +93,6 @@ class Knots:
         time_ns, half_width_ns, quality = block[:3]
         energy_j, variance_j2 = block[3:].view(np.float64)
         return cls(time_ns, energy_j, half_width_ns, quality, variance_j2)
-
-    @classmethod
-    def of_columns(cls, columns: Columns) -> Knots:
-        """Knots of plain lists."""
-        times_ns, energies_j, half_widths_ns, qualities, variances_j2 = columns
-        return cls(
-            np.array(times_ns, dtype=np.int64),
-            np.array(energies_j, dtype=np.float64),
-            np.array(half_widths_ns, dtype=np.int64),
-            np.array(qualities, dtype=np.int64),
-            np.array(variances_j2, dtype=np.float64),
-        )
 
     @classmethod
     def joined(cls, parts: Sequence[Knots]) -> Knots:
@@ -252,12 +237,6 @@ class Curve:
         self._quality.append(INDEX[quality])
         self._variance_j2.append((self._variance_j2[-1] if self._variance_j2 else 0.0) + u_j * u_j)
 
-    def after(self, time_ns: int) -> Columns:
-        """The kept knots behind a moment."""
-        times_ns, energies_j, half_widths_ns, qualities, variances_j2 = self._columns()
-        first = bisect_right(times_ns, time_ns)
-        return times_ns[first:], energies_j[first:], half_widths_ns[first:], qualities[first:], variances_j2[first:]
-
     def _open(self, block: NDArray[np.int64]) -> None:
         """Put the knots into the lists, which take more of them one by one."""
         knots = Knots.of_block(block)
@@ -269,11 +248,6 @@ class Curve:
             _variance_j2=knots.variance_j2.tolist(),
             _block=None,
         )
-
-    def _columns(self) -> Columns:
-        if self._block is not None:
-            self._open(self._block)
-        return self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2
 
     def extend(self, data: bytes) -> None:
         """Append knots of another curve of the same device that went on from this one's end, all or none of them.
@@ -339,7 +313,7 @@ class Curve:
         if block is not None:
             self._block = block[:, max(keep, 0) :]
         elif keep > 0:
-            for column in self._columns():
+            for column in (self._time_ns, self._energy_j, self._half_width_ns, self._quality, self._variance_j2):
                 del column[:keep]
 
     def power_bounds_w(self) -> tuple[float, float]:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lightning_energy.curves.channel import Shown
-from lightning_energy.curves.curve import Knots
 
 if TYPE_CHECKING:
     import threading
@@ -66,10 +65,10 @@ class Relay:
             return news
 
     def _news(self) -> News:
-        channel, findings = self.channel, self.meter.findings
-        knots = Knots.of_columns(channel.curve.after(self._shared_ns)).plain()
+        channel, curve, findings = self.channel, self.channel.curve, self.meter.findings
+        knots = curve.knots(curve.place_after(self._shared_ns)).plain()
         state = pickle.dumps(channel.state)
-        self._shared_ns, self._told = channel.curve.end_ns or 0, findings
+        self._shared_ns, self._told = curve.end_ns or 0, findings
         return knots, tuple(channel.shown), state, findings
 
     def take(self, news: News) -> bool:

@@ -14,8 +14,9 @@ S = 10**9
 INFO = MeterInfo("d", "device", "measured", "gpu", power_max_w=500.0, power_min_w=50.0, calibration_u=0.05)
 
 
-def plain(*columns) -> bytes:
-    return Knots.of_columns(columns).plain()
+def plain(time_ns, energy_j, half_width_ns, quality, variance_j2) -> bytes:
+    whole, real = [np.array(each, dtype=np.int64) for each in (time_ns, half_width_ns, quality)], np.float64
+    return Knots(whole[0], np.array(energy_j, real), whole[1], whole[2], np.array(variance_j2, real)).plain()
 
 
 intervals = st.lists(
@@ -102,16 +103,14 @@ def test_a_curve_that_gets_anothers_points_at_once_is_the_same(rows, data):
     curve, times = curve_of(rows)
     other, known_ns = Curve(INFO), 0
     for time_ns in sorted(data.draw(st.lists(st.sampled_from(times)))):
-        behind = curve.after(known_ns)
-        n = sum(t <= time_ns for t in behind[0])
-        other.extend(plain(*(column[:n] for column in behind)))
+        other.extend(curve.knots(curve.place_after(known_ns), curve.place_after(time_ns)).plain())
         assert other.end_ns == max(known_ns, time_ns)
         known_ns = other.end_ns
-    other.extend(plain(*curve.after(known_ns)))
+    other.extend(curve.knots(curve.place_after(known_ns)).plain())
     assert other.last == curve.last
-    assert other.after(0) == curve.after(0)
+    assert other.knots().plain() == curve.knots().plain()
     assert other.power.bounds_w() == Curve(INFO).power.bounds_w()  # that is left alone
-    other.extend(plain(*curve.after(times[-1])))
+    other.extend(curve.knots(curve.place_after(times[-1])).plain())
     assert len(other) == len(curve)
 
 
@@ -128,10 +127,10 @@ def test_a_curve_that_gets_anothers_points_at_once_is_the_same(rows, data):
 )
 def test_points_that_are_wrong_are_refused_all_together(times_ns, energies_j, qualities):
     curve = constant()
-    before, last = curve.after(-1), curve.last
+    before, last = curve.knots().plain(), curve.last
     with pytest.raises(ValueError, match=r"backwards|missing"):
         curve.extend(plain(times_ns, energies_j, [0, 0], qualities, [0.0, 0.0]))
-    assert (curve.after(-1), curve.last) == (before, last)
+    assert (curve.knots().plain(), curve.last) == (before, last)
 
 
 def test_the_first_point_of_all_may_end_missing_time():

@@ -4,7 +4,7 @@ import pickle
 import random
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +45,7 @@ class Two:
     def begin(self) -> None:
         self.theirs = self.relay()
         assert self.theirs.begin(sent(self.ours.leave()))
-        self.made = [[*column] for column in self.theirs.channel.curve.after(0)]
+        self.made = knots(self.theirs.channel)
 
     def poll(self, relay: Relay, seconds: float) -> None:
         drive(relay.channel, self.clock, self.clock.now_ns + round(seconds * S), seed=self.rng.randrange(10**6))
@@ -64,8 +64,8 @@ class Two:
 
     def note(self) -> None:
         """Note the points of the helper's curve, which it forgets."""
-        behind = self.theirs.channel.curve.after(self.made[0][-1] if self.made[0] else 0)
-        for made, new in zip(self.made, behind, strict=True):
+        last_ns = self.made[0][-1] if self.made[0] else 0
+        for made, new in zip(self.made, knots(self.theirs.channel, last_ns), strict=True):
             made.extend(new)
 
     @property
@@ -87,9 +87,10 @@ def two(monkeypatch, **board) -> Iterator[Two]:
         yield Two(gpu, clock)
 
 
-def knots(channel: Channel) -> list[list[float]]:
-    """Every figure of a curve."""
-    return [[*column] for column in channel.curve.after(0)]
+def knots(channel: Channel, since_ns: int = 0) -> list[list[float]]:
+    """Every figure of a curve behind a moment."""
+    found = channel.curve.knots(channel.curve.place_after(since_ns))
+    return [getattr(found, field.name).tolist() for field in fields(found)]
 
 
 def shown(channel: Channel) -> list[object]:
@@ -144,7 +145,7 @@ def test_the_curve_is_that_of_the_helper_bit_for_bit(first_s, board, monkeypatch
         theirs.finish()
         both.note()
         assert len(both.made[0]) > 100
-        assert [*map(list, ours.curve.after(both.made[0][0] - 1))] == both.made
+        assert knots(ours, both.made[0][0] - 1) == both.made
         assert [now[: len(was)] for now, was in zip(knots(ours), before, strict=True)] == before
         assert ours.info == replace(theirs.info, condition=ours.info.condition)  # of which each has looked itself
 
@@ -222,7 +223,7 @@ def test_news_that_cannot_be_are_taken_as_a_whole_or_not_at_all(monkeypatch):
         both.poll(both.theirs, 1.0)
         points, shown, state, findings = both.theirs.give()
         before = knots(both.ours.channel)
-        earlier = tuple(column[:1] for column in both.curve.after(0))
+        earlier = both.curve.knots(0, 1).plain()
         for wrong in (points, shown[1:], state, findings), (earlier, shown, state, findings):
             with pytest.raises((TypeError, ValueError)):
                 both.ours.take(wrong)

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_energy import EnergyBudget, EnergyCallback, load_record
 from lightning_energy.curves.channel import Channel
-from lightning_energy.curves.curve import Knots
 from lightning_energy.ledger.session import Session
 from lightning_energy.results.forecast import BETWEEN_S
 from lightning_energy.training import forecasts
@@ -394,8 +393,8 @@ class Told(Counter):
             self.tell()
 
     def tell(self) -> None:
-        known_ns = self.channel.curve.end_ns or 0
-        self.channel.curve.extend(Knots.of_columns(self._read.curve.after(known_ns)).plain())
+        read, known_ns = self._read.curve, self.channel.curve.end_ns or 0
+        self.channel.curve.extend(read.knots(read.place_after(known_ns)).plain())
 
     def catch_up(self) -> None:
         self.asked += 1
