@@ -284,7 +284,8 @@ class Channel:
         moved = edges.feed(reading)
         if moved and next_ns is not None and reading.end_ns < next_ns:
             edges.came_too_soon()
-        if moved or not edges.still_ns(reading.end_ns) > edges.period.overdue_ns:
+        # what a call that was held up has seen, it may have seen at its begin
+        if moved or not edges.still_ns(reading.start_ns) > edges.period.overdue_ns:
             if edges.period.s is None and edges.age_ns(reading.end_ns) > UNSEEN_NS:
                 self._fill(edges.first_edge_ns)  # until a first move is seen, the power is all that is known
             return moved, edges.note

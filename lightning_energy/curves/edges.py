@@ -17,7 +17,7 @@ from lightning_energy.curves.beside import PowerBeside
 from lightning_energy.curves.curve import shape_bound_j
 from lightning_energy.curves.doubts import Doubts
 from lightning_energy.curves.next_edge import NextEdge, is_regular, small_s
-from lightning_energy.curves.period import UNKNOWN_PERIOD_S, Period
+from lightning_energy.curves.period import CONTINUOUS_S, UNKNOWN_PERIOD_S, Period
 from lightning_energy.curves.power import plausible_w
 from lightning_energy.curves.segment import Fallen, Segment, is_settled
 from lightning_energy.curves.update_times import UpdateLine
@@ -90,9 +90,8 @@ class CounterEdges:
         self._look_ahead()
 
     def still_ns(self, now_ns: int) -> int:
-        """Time since the register last moved, or was first read; 0 while no segment has begun."""
-        segment = self._segment
-        return 0 if segment is None else now_ns - (segment.first_ns if segment.edge_ns is None else segment.edge_ns)
+        """Time for which the register surely stands still, or was read before its first move; 0 without a segment."""
+        return 0 if self._segment is None else self._segment.still_ns(now_ns)
 
     def age_ns(self, now_ns: int) -> int:
         """Time since the register was first read; 0 while no segment has begun."""
@@ -229,6 +228,8 @@ class CounterEdges:
         early = segment.take_early() if segment is not None else []
         if segment is None or not early:
             return
+        if self.period.s is None and self.line.period_ns is not None:
+            self.period = Period(self.line.period_ns * NS)
         if self.period.s is None and self.beside.is_known:
             return  # how much of its rise was before the first poll is not known: the power tells all of it
         self.line.restart()  # the period stays, the edges are counted anew by it
@@ -238,10 +239,10 @@ class CounterEdges:
 
     def _wait(self, segment: Segment, early: list[Edge], edge: Edge) -> None:
         """Let an edge wait until the period is settled."""
-        segment.edge_ns, segment.half_ns = time_ns, half_ns = self._bracket(edge)
+        segment.edge_ns, segment.half_ns = time_ns, half_ns = _bracket(edge, self.period, self.line)
         early.append(edge)
         self._learn(time_ns, half_ns, edge)
-        if self._info.update_period_s is not None or is_settled(early):
+        if self._info.update_period_s is not None or (self.period.s is not None and is_settled(early)):
             self.finish()
 
     def _learn(self, time_ns: int, half_ns: int, edge: Edge) -> None:
@@ -249,27 +250,19 @@ class CounterEdges:
         self.line.add(time_ns, half_ns, edge.still_ns)
         if self._info.update_period_s is None and self.line.period_ns is not None:
             period_s = self.line.period_ns * NS
-            if period_s != self.period.s:
+            # few edges may be close by chance: no reason to poll as if the register moved all the time
+            if period_s != self.period.s and (period_s > CONTINUOUS_S or not self.line.is_guess):
                 self.period = Period(period_s)
-
-    def _bracket(self, edge: Edge) -> tuple[int, int]:
-        """Middle of the two moments between which the register took this value, and half their distance."""
-        low_ns, high_ns = edge.low_ns, edge.high_ns
-        if self.period.s is not None:  # it is the *last* update, so it is at most one period old
-            oldest_ns = edge.start_ns - self.period.oldest_ns
-            if oldest_ns > low_ns:
-                low_ns = oldest_ns
-        if low_ns > high_ns:
-            low_ns = high_ns
-        return (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
 
     def _place(self, segment: Segment, edge: Edge) -> None:
         """Put the knot of one edge; the first of a segment also says when the value before it began."""
-        time_ns, half_ns = self._bracket(edge)
+        time_ns, half_ns = _bracket(edge, self.period, self.line)
         by_line = self._by_line(segment, edge, time_ns, half_ns)
         if by_line is not None and by_line[1] < half_ns:
             time_ns, half_ns = by_line
         segment.edge_ns, segment.half_ns = time_ns, half_ns
+        if segment.is_vague(time_ns, half_ns, self.period.oldest_ns):
+            return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
         if segment.placed_ns is None:
             interval = self._begin(segment, edge, time_ns, half_ns)
@@ -350,6 +343,18 @@ class CounterEdges:
         # the register may be read at any moment of a call, and always at the same
         half_ns, read_ns = line.half_ns(last_ns), (edge.high_ns - edge.start_ns) // 2
         return round(last_ns), half_ns if half_ns > read_ns else read_ns
+
+
+def _bracket(edge: Edge, period: Period, line: UpdateLine) -> tuple[int, int]:
+    """Middle of the two moments between which the register took this value, and half their distance."""
+    low_ns, high_ns = edge.low_ns, edge.high_ns
+    if period.s is not None:  # it is the *last* update, so it is at most one period old
+        oldest_ns = edge.start_ns - period.oldest_ns
+        if oldest_ns > low_ns:
+            low_ns = max(low_ns, oldest_ns - line.longer_ns)
+    if low_ns > high_ns:
+        low_ns = high_ns
+    return (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
 
 
 def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:

@@ -20,6 +20,9 @@ EARLY_EDGES = 12  # edges after which the period is taken as it is
 EARLY_NS = 1_500_000_000  # time after which the period is taken as it is
 ENOUGH_EDGES = 3  # edges of two intervals, the fewest that can agree on a period
 AGREE = 0.25  # share of an interval by which two intervals of one period differ, at most
+# Half the bracket of an edge that gives no knot, as a share of the time since the last one: the register may have moved
+# at any moment since then. The same where the call was held up for periods: it may have looked at its begin or its end.
+VAGUE, HELD_UP = 0.9, 0.5
 SHARP = 0.35  # share of an interval that a bracket takes, at most, where polls were frequent enough
 
 
@@ -123,6 +126,16 @@ class Segment:
         self.register_j, self.call_ns = register_j, end_ns - start_ns
         self.last_ns, self.last_end_ns = start_ns, end_ns
         return edge
+
+    def still_ns(self, now_ns: int) -> int:
+        """Time for which the register surely stands still, or was read before its first move."""
+        return now_ns - (self.first_ns if self.edge_ns is None else self.edge_ns + self.half_ns)
+
+    def is_vague(self, time_ns: int, half_ns: int, period_ns: int) -> bool:
+        """Return true if a knot there would say less than a straight line from the last one to the next."""
+        if self.placed_ns is None:
+            return False
+        return half_ns > (VAGUE if half_ns <= period_ns else HELD_UP) * (time_ns - self.placed_ns)
 
     def take_early(self) -> list[Edge]:
         """Give up the edges that waited: later ones do not wait."""

@@ -20,7 +20,8 @@ FIT_EVERY = 8  # updates between two fits, once there are many edges
 MOST = 0.8  # share of the edges that stray from the line by less than the residual
 KNOWN = 0.1  # upper limit, as a share of the period, of the residual of a line that knows the period
 LONGER = 1.1  # longest standstill of a register, in periods: a longer one shows a longer period
-LONGER_EDGES = 3  # edges in a row, each after a longer standstill, that overrule a good line
+STRAYS = 3.0  # residuals by which it is longer than that where one such edge overrules a line that edges stray from
+LONGER_EDGES = 3  # edges in a row, each after a longer standstill, that overrule any line
 POINTS_OF_A_LINE = 2
 BENDS = 3.0  # distance of a part of the edges from the line, in standard errors, that shows that the updates bend
 BEND_EDGES = 16  # most edges that show no bend
@@ -53,6 +54,7 @@ class UpdateLine:
         edges: number of edges that the line goes through.
         is_within: four in five of them have the line within their own brackets: they strayed no further than they were
             seen, and closer looks at each tell less than the line does.
+        is_guess: no line went through edges enough yet, since the period was first told, or raised.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class UpdateLine:
         self.period_half_ns = 0.0
         self.residual_ns = math.inf
         self.edges = 0
-        self.is_within = False
+        self.is_within, self.is_guess = False, True
         self._index: deque[int] = deque(maxlen=FIT_EDGES)
         self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
@@ -85,7 +87,8 @@ class UpdateLine:
         """
         if self.is_longer(still_ns):
             self._longer_ns.append(still_ns)
-            if not self._is_known or len(self._longer_ns) >= LONGER_EDGES:
+            is_sure = still_ns > LONGER * (self.period_ns or 0.0) + STRAYS * self.residual_ns
+            if self.is_guess or (is_sure and not self._is_known) or len(self._longer_ns) >= LONGER_EDGES:
                 self._count_anew(min(self._longer_ns))
         elif self._longer_ns:
             self._longer_ns.clear()
@@ -112,7 +115,7 @@ class UpdateLine:
         k = np.array([*self._index], dtype=np.float64) - self._index[0]
         if self.period_ns is not None and self.edges >= FIT_MINIMUM:
             self._fit_line(t, k)
-        elif not self._is_known:
+        elif self.is_guess:  # else the line that was given up says more than a few edges
             self._fit_period(t, k)
 
     def _fit_period(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
@@ -154,7 +157,7 @@ class UpdateLine:
         self._center_ns, self._spread_ns = origin_ns + mean_t, slope * math.sqrt(variance_k)
         self._phase_ns = origin_ns + intercept - slope * self._index[0]
         self.residual_ns = float(residual[math.ceil(MOST * (self.edges - 1))])
-        self._is_known = self.residual_ns < KNOWN * self.period_ns
+        self._is_known, self.is_guess = self.residual_ns < KNOWN * self.period_ns, False
         if bends:
             self._forget_half()
 
@@ -166,6 +169,13 @@ class UpdateLine:
         self.edges, self._last_fit.has_bent = len(self._index), True
         self._fit()
 
+    @property
+    def longer_ns(self) -> int:
+        """Time by which an interval between two updates may be longer than the period."""
+        if not self.residual_ns < math.inf:
+            return math.ceil(self.period_half_ns)
+        return math.ceil(2.0 * self.residual_ns)  # one update is early, the next one late
+
     def is_longer(self, still_ns: int) -> bool:
         """Return true if a register that stood still for so long must have a longer period than the line has."""
         return self.period_ns is not None and still_ns > LONGER * self.period_ns
@@ -175,7 +185,7 @@ class UpdateLine:
         if self._is_known:  # the register's period has changed, so the edges so far say nothing of it
             self.restart()
         self.period_ns, self.residual_ns, self._is_known = period_ns, math.inf, False
-        self.is_within = False
+        self.is_within, self.is_guess = False, True
         self._longer_ns.clear()
         times_ns = [*self._time_ns]
         steps = (max(round((b - a) / period_ns), 1) for a, b in pairwise(times_ns))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -250,6 +251,51 @@ def test_updates_off_a_straight_line_lie_within_their_half_widths(moments, perio
     assert np.mean(errors <= 2.0 * halves) > 0.972
 
 
+def moved_at(seconds, *, call_s: float = 0.00005, late_s: float = 0.0003, seed: int = 0):
+    """A board whose counter moves at these moments, and its channel after the last but one."""
+    clock = VirtualClock()
+    meter = Remote(clock, [(1.0, 1.0)], lambda _: call_s, seed=seed)
+    meter.updates_ns = [meter.start_ns + round(at_s * S) for at_s in seconds]
+    channel = Channel(meter, meter.open(), clock=clock)
+    drive(channel, clock, meter.updates_ns[-2], late_s=late_s, seed=seed)
+    return meter, channel
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_updates_that_are_close_by_chance_are_no_register_that_moves_all_the_time(seed):
+    """A line was given up, as updates stray by a tenth of the period: it says more than the two edges since."""
+    rng = random.Random(seed)
+    meter, channel = moved_at(sorted(0.01 * k + rng.gauss(0.0, 0.001) for k in range(-3, 3000)), seed=seed)
+    assert channel.period_s == pytest.approx(0.01, rel=0.3)
+    assert not channel.is_continuous
+    assert len(channel.curve) > 2800
+    error_s, half_s = meter.errors_s(channel, 1.0)
+    assert np.mean(np.abs(error_s) <= half_s) > 0.97
+
+
+def test_a_pair_of_updates_at_the_beginning_is_no_register_that_moves_all_the_time():
+    meter, channel = moved_at([-0.05, 0.05, 0.053, *(0.153 + 0.1 * k for k in range(200))])
+    assert channel.period_s == pytest.approx(0.1, rel=0.01)
+    assert len(channel.curve) > 190
+    error_s, half_s = meter.errors_s(channel, 1.0)
+    assert np.mean(np.abs(error_s) <= half_s) > 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("longer", [lambda at_s: 1.0 + 0.1 * at_s / 40.0, lambda at_s: 1.25 if at_s > 20.0 else 1.0])
+def test_of_updates_that_are_never_seen_sharply_the_period_is_no_better_known_than_the_updates(longer):
+    """It says how old the last update may be: nine in ten half widths hold, though the period grows."""
+    inside = []
+    for seed in range(6):
+        updates_s = [-0.02 - 0.001 * seed]
+        while updates_s[-1] < 60.0:
+            updates_s.append(updates_s[-1] + 0.01 * longer(updates_s[-1]))
+        meter, channel = moved_at(updates_s, call_s=0.0034, seed=seed)
+        error_s, half_s = meter.errors_s(channel, 3.0)
+        inside += (np.abs(error_s) <= 1.15 * half_s).tolist()  # 1.15 half widths are two standard uncertainties
+    assert np.mean(inside) > 0.85
+
+
 def test_a_late_update_now_and_then_is_no_longer_period():
     clock = VirtualClock()
     meter = Remote(clock, [(60.0, 0.1)], lambda _: 0.00005)
@@ -375,6 +421,31 @@ def test_a_read_that_returns_late_is_named_so_and_its_time_is_missing(period_s, 
     total = channel.curve.energy_between(begin_ns + S, begin_ns + 59 * S)
     assert total.missing_s == pytest.approx(25.0, abs=0.5)
     assert total.energy_j == pytest.approx(100.0 * (58.0 - total.missing_s), rel=0.01)
+
+
+@pytest.mark.parametrize("period_s", [0.1, 0.02])
+@pytest.mark.parametrize("looks", ["begin", "end"])
+@pytest.mark.parametrize("hang_s", [0.3, 1.0, 1.9])
+def test_a_call_that_is_held_up_counts_nothing_twice_and_nothing_is_missing(period_s, looks, hang_s):
+    """Whatever held the process up: what the call has seen, it has seen at its begin or at its end."""
+    clock, rng = VirtualClock(), random.Random(0)
+    meter = Hangs([(0.4, 300.0), (0.1, 60.0)], counter_period_s=period_s, clock=clock)
+    channel = Channel(meter, meter.open(), clock=clock)
+    begin_ns, inside = clock.now_ns, []
+    drive(channel, clock, begin_ns + 5 * S)
+    for k in range(10):
+        meter.hang_s, meter.looks = hang_s, looks
+        drive(channel, clock, clock.now_ns + round(rng.uniform(3.5, 4.0) * S), seed=k)
+    assert channel.trouble is None
+    ends_ns = [begin_ns + round(rng.uniform(4.0, 34.0) * S) for _ in range(200)]
+    for a_ns, b_ns in (sorted(pair) for pair in pairwise(ends_ns)):
+        energy = channel.curve.energy_between(a_ns, b_ns)
+        assert energy.missing_s == 0
+        inside.append(abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns)) <= 2 * energy.u_j + 0.01)
+    assert np.mean(inside) > 0.97
+    knots = channel.curve.knots()
+    rise_j = knots.energy_j[-1] - knots.energy_j[0]
+    assert rise_j == pytest.approx(meter.true_energy_j(int(knots.time_ns[0]), int(knots.time_ns[-1])), abs=1.0)
 
 
 CLOCKS = {

@@ -53,3 +53,34 @@ def test_edges_wait_until_they_are_taken():
     assert segment.take_early() == waiting
     assert segment.early is None
     assert segment.take_early() == []
+
+
+def placed(*, at_ms: float) -> Segment:
+    segment = Segment(Reading(0, 0, register_j=1.0))
+    segment.placed_ns = round(at_ms * MS)
+    return segment
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "half_ms", "vague"),
+    [
+        (200, 1, False),
+        (151, 49, True),  # anywhere since the last knot
+        (190, 49, False),
+        (600, 480, True),  # a call was held up for many periods: it looked at one of its ends
+        (600, 90, False),
+    ],
+)
+def test_an_edge_that_may_be_anywhere_since_the_last_knot_is_vague(time_ms, half_ms, vague):
+    assert placed(at_ms=100).is_vague(time_ms * MS, half_ms * MS, 102 * MS) is vague
+
+
+def test_the_first_knot_of_a_segment_is_never_vague():
+    assert not Segment(Reading(0, 0, register_j=1.0)).is_vague(100 * MS, 90 * MS, 102 * MS)
+
+
+def test_a_register_stands_still_from_when_it_surely_has_moved():
+    segment = Segment(Reading(0, 0, register_j=1.0))
+    assert segment.still_ns(500 * MS) == 500 * MS
+    segment.edge_ns, segment.half_ns = 500 * MS, 480 * MS
+    assert segment.still_ns(1100 * MS) == 120 * MS

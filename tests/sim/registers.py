@@ -42,6 +42,7 @@ class Remote(ReplayMeter):
         self.clock, self.call_s, self.rng = clock, call_s, random.Random(seed)
         self.start_ns, at_s = clock.now_ns, -pieces[0][1] * (1.0 + self.rng.random())
         self.calls: list[tuple[float, float]] = []  # when, and how long
+        self.first = 0  # the value that was read first
         self.updates_ns, end_s = [], 0.0
         for duration_s, period_s in pieces:
             end_s += duration_s
@@ -57,7 +58,9 @@ class Remote(ReplayMeter):
         looked_ns = start_ns + round(self.rng.random() * call_s * S)
         self.clock.now_ns = start_ns + round(call_s * S)
         self.calls.append((at_s, call_s))
-        return Reading(start_ns, self.clock.now_ns, register_j=float(bisect.bisect(self.updates_ns, looked_ns)))
+        moves = bisect.bisect(self.updates_ns, looked_ns)
+        self.first = self.first or moves
+        return Reading(start_ns, self.clock.now_ns, register_j=float(moves))
 
     def read_power_w(self) -> float:
         return 10.0  # a joule every 0.1 s
@@ -74,7 +77,6 @@ class Remote(ReplayMeter):
     def errors_s(self, channel, from_s: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Distances of knots from their updates, and the half widths that the knots have."""
         found = channel.curve.knots()
-        first = bisect.bisect(self.updates_ns, self.start_ns) - 1
-        truth_ns = np.array(self.updates_ns)[np.round(found.energy_j).astype(int) + first]
+        truth_ns = np.array(self.updates_ns)[np.round(found.energy_j).astype(int) + self.first - 1]
         late = found.time_ns > self.start_ns + from_s * S
         return (found.time_ns - truth_ns)[late] / S, found.half_width_ns[late] / S
