@@ -10,6 +10,7 @@ from lightning_energy.meters.units import NS
 __all__ = ["PowerBeside"]
 
 MOST_READINGS = 1000  # a hundred seconds of them
+FEWEST = 4  # readings inside an interval that tell how its joules lie: a single one may be of any part of a step
 
 
 class PowerBeside:
@@ -45,10 +46,10 @@ class PowerBeside:
             rise_j: the joules between the two, by the counter.
 
         Returns:
-            Moments inside, each with the joules since the beginning; empty where no power is known.
+            Moments inside, each with the joules since the beginning; empty where too few powers are known.
         """
         inside = [(t, w) for t, w in self._readings if start_ns < t < end_ns]
-        if not inside or rise_j <= 0.0:
+        if len(inside) < FEWEST or rise_j <= 0.0:
             return []
         ends = [(start_ns, inside[0][1]), *inside, (end_ns, inside[-1][1])]
         sums_j = [*accumulate(0.5 * (a_w + b_w) * (b_ns - a_ns) * NS for (a_ns, a_w), (b_ns, b_w) in pairwise(ends))]

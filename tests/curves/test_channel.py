@@ -344,6 +344,30 @@ def test_the_end_is_known_soon(period_s, call_s):
         assert channel.curve.end_ns >= end_ns
 
 
+@pytest.mark.slow
+def test_few_powers_in_an_interval_do_not_tell_how_its_joules_lie():
+    """A slow board is looked at three times in the second between two updates, while steps come and go."""
+
+    class Steps(Slow):
+        def read_power_w(self) -> float:
+            power_w = super().read_power_w()
+            self._clock.now_ns += 20_000_000
+            return power_w
+
+    inside = []
+    for seed in range(6):
+        clock, rng = VirtualClock(), random.Random(seed)
+        meter = Steps([*[(0.05, 300.0), (0.03, 60.0)] * 20, (0.5, 120.0)], counter_period_s=1.0, clock=clock)
+        channel = Channel(meter, meter.open(), clock=clock)
+        begin_ns = clock.now_ns
+        drive(channel, clock, begin_ns + 60 * S, seed=seed)
+        for _ in range(100):
+            a_ns, b_ns = sorted(begin_ns + round(rng.uniform(4.0, 56.0) * S) for _ in range(2))
+            energy = channel.curve.energy_between(a_ns, b_ns)
+            inside.append(abs(energy.energy_j - meter.true_energy_j(a_ns, b_ns)) <= 2 * energy.u_j)
+    assert np.mean(inside) > 0.95
+
+
 def test_each_kind_of_trouble_is_kept_with_its_first_time():
     clock = VirtualClock()
 
