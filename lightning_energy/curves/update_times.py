@@ -171,10 +171,8 @@ class UpdateLine:
 
     @property
     def longer_ns(self) -> int:
-        """Time by which an interval between two updates may be longer than the period."""
-        if not self.residual_ns < math.inf:
-            return math.ceil(self.period_half_ns)
-        return math.ceil(2.0 * self.residual_ns)  # one update is early, the next one late
+        """Time by which an interval may be longer than the period: one update is early, the next late; 0 unknown."""
+        return math.ceil(2.0 * self.residual_ns) if self.residual_ns < math.inf else 0
 
     def is_longer(self, still_ns: int) -> bool:
         """Return true if a register that stood still for so long must have a longer period than the line has."""
