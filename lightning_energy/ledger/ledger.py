@@ -19,6 +19,7 @@ from lightning_energy.ledger.booking import no_pause, work_out
 from lightning_energy.ledger.elsewhere import Task
 from lightning_energy.ledger.expected import Expected
 from lightning_energy.ledger.foreseen import Foreseen
+from lightning_energy.ledger.forks import without_forks
 from lightning_energy.ledger.marks import AtMarks, Inbox
 from lightning_energy.ledger.marks_by_clock import MarksByClock
 from lightning_energy.ledger.sharing.classes import Classes
@@ -189,10 +190,10 @@ class Ledger:
         bookings: list[tuple[Book, Booking]] = []
         if answer is None:
             between = pause if beside is not None or final else partial(_pause_here, self, pause)
-            with suppress(_BesideError):  # the rest is its own, at the next call
-                between()
+            with suppress(_BesideError), without_forks(between) as let_fork:  # the rest is its own, at the next call
+                let_fork()
                 for book, each in due:
-                    bookings.append((book, work_out(each, groups, between)))
+                    bookings.append((book, work_out(each, groups, let_fork)))
             pause()
         self.expected.let_pass(self.foresee, pause)
         with self.lock:
@@ -245,7 +246,8 @@ class Ledger:
                 soon.append((book, book.soon(marks.of_curve(curve), groups, known_ns or now_ns)))
         for book, of_book in soon:
             pause()
-            foreseen = Foreseen.of(of_book, groups, pause)
+            with without_forks(pause) as let_fork:
+                foreseen = Foreseen.of(of_book, groups, let_fork)
             pause()
             with self.lock:
                 book.foresee(foreseen)
