@@ -149,6 +149,25 @@ def test_what_was_foreseen_is_the_base_of_what_is_foreseen_next():
     assert one.u_j == pytest.approx(other.u_j, rel=0.02)
 
 
+def test_what_is_foreseen_of_a_stage_that_has_just_begun_has_its_classes():
+    """No update came since the last look ahead, so that no interval has them: the look was an error, which ended all."""
+    ledger, booked = steady(at_last="train"), steady(at_last="train")
+    booked.books[0].__dict__["_foreseen"] = None
+    for each in (ledger, booked):
+        for stage in ("train", "validate"):
+            each.mark(each.code(0, stage, "step"))
+            if each is ledger:
+                each.expected.begin()
+                each.foresee()
+    assert len(ledger.books[0].__dict__["_foreseen"].known.powers.overall_w) == len(ledger.classes.names)
+    clock = ledger.inbox.clock
+    one, other = (each.totals(clock() + S // 20) for each in (ledger, booked))
+    for stage in (None, "train", "validate"):
+        asked = one.energy(stage=stage), other.energy(stage=stage)
+        assert asked[0].energy_j == pytest.approx(asked[1].energy_j, rel=1e-9)
+        assert asked[0].u_j == pytest.approx(asked[1].u_j, rel=0.02)
+
+
 def test_what_was_foreseen_with_marks_that_moved_since_is_of_no_use():
     """As those of a device that had not reached them: they count as reached then."""
     ledger = steady(at_last="train")

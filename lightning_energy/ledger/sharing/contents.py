@@ -153,7 +153,7 @@ class Contents:
         hides: bool = False,
     ) -> None:
         n = split.line_j.shape[1]
-        width = max(split.d.shape[2], ahead.seconds_s.shape[1])
+        width = max(split.d.shape[2], ahead.seconds_s.shape[1], powers.power_w.shape[1])
         self.split, self.powers, self.found = split, powers.wide(width), sharing.found
         self.sharing = sharing
         self._stretches = stretches
