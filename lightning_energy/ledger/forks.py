@@ -12,8 +12,6 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lightning_energy.ledger.booking import no_pause
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,11 +52,13 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing is forked
 
 
 @contextmanager
-def without_forks(pause: Pause) -> Iterator[Pause]:
+def without_forks(pause: Pause, *, is_background: bool = True) -> Iterator[Pause]:
     """Work in the background, with no fork but in pauses. Those of two threads work by turns.
 
     Args:
-        pause: called between pieces of the work; without pauses nothing is waited for, as whoever works is in a hurry.
+        pause: called between pieces of the work.
+        is_background: false where the training may wait for the work, which takes no turn then: it does not fork now,
+            and a signal handler may raise anywhere in it.
 
     Yields:
         The same, to be called in its stead.
@@ -68,7 +68,7 @@ def without_forks(pause: Pause) -> Iterator[Pause]:
         ...     pause()
         a fork may come now
     """
-    if pause is no_pause:
+    if not is_background:
         yield pause
         return
 

@@ -190,7 +190,8 @@ class Ledger:
         bookings: list[tuple[Book, Booking]] = []
         if answer is None:
             between = pause if beside is not None or final else partial(_pause_here, self, pause)
-            with suppress(_BesideError), without_forks(between) as let_fork:  # the rest is its own, at the next call
+            turn_taken = without_forks(between, is_background=pause is not no_pause)
+            with suppress(_BesideError), turn_taken as let_fork:  # the rest is its own, at the next call
                 let_fork()
                 for book, each in due:
                     bookings.append((book, work_out(each, groups, let_fork)))
@@ -246,7 +247,7 @@ class Ledger:
                 soon.append((book, book.soon(marks.of_curve(curve), groups, known_ns or now_ns)))
         for book, of_book in soon:
             pause()
-            with without_forks(pause) as let_fork:
+            with without_forks(pause, is_background=pause is not no_pause) as let_fork:
                 foreseen = Foreseen.of(of_book, groups, let_fork)
             pause()
             with self.lock:

@@ -11,7 +11,6 @@ import pytest
 from lightning_energy.curves.curve import Curve
 from lightning_energy.ledger import forks
 from lightning_energy.ledger import ledger as ledger_module
-from lightning_energy.ledger.booking import no_pause
 from lightning_energy.ledger.forks import without_forks
 from lightning_energy.ledger.ledger import Ledger
 from tests.ledger.plays import INFO, START, Clock, S
@@ -91,9 +90,14 @@ def test_a_fork_waits_for_the_end_of_a_piece(what, turn, monkeypatch):
     assert order == ["a piece", "forked"]
 
 
-def test_whoever_is_in_a_hurry_waits_for_nothing(turn):
-    with without_forks(lambda: None) as _, without_forks(no_pause) as pause:
-        assert pause is no_pause
+def test_the_training_waits_for_no_turn(turn):
+    with without_forks(lambda: None):
+        ledger = ledger_with_news()
+        ledger.settle()
+        ledger.expected.is_new = True
+        ledger.foresee()
+        ledger.settle(final=True)
+    assert ledger.totals().energy().energy_j == 400.0
 
 
 def test_what_ends_a_piece_lets_others_fork(turn):

@@ -150,7 +150,7 @@ def test_what_was_foreseen_is_the_base_of_what_is_foreseen_next():
 
 
 def test_what_is_foreseen_of_a_stage_that_has_just_begun_has_its_classes():
-    """No update came since the last look ahead, so that no interval has them: the look was an error, which ended all."""
+    """No update came since the last look ahead, so that no interval has them: the look was an error that ended all."""
     ledger, booked = steady(at_last="train"), steady(at_last="train")
     booked.books[0].__dict__["_foreseen"] = None
     for each in (ledger, booked):
