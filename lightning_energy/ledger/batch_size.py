@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,7 @@ __all__ = ["describe", "first_size", "look", "place_of_size", "size_of"]
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
 NAMED_PARTS = 3
+PLAIN = (bool, int, float, complex, str, bytes)  # that stand for one sample, beside its tensors
 
 
 def size_of(batch: Any, batch_size: int | None = None) -> int | None:
@@ -27,7 +28,8 @@ def size_of(batch: Any, batch_size: int | None = None) -> int | None:
     over where others have some, and a ``PackedSequence`` has as many samples as sequences. The number is unknown where
     the first dimensions differ (clips or boxes of several lengths, time first, several loaders), where there are no
     tensors (graphs), and where a list may be one of single samples: of images, whose first dimension is their
-    channels, or of waveforms; without a batch size of the DataLoader also where all may be one row of a table.
+    channels, or of waveforms; without a batch size of the DataLoader also where all may be one sample: a lone row, or
+    tensors with a number or a text beside them.
 
     Args:
         batch: from a DataLoader.
@@ -42,7 +44,7 @@ def size_of(batch: Any, batch_size: int | None = None) -> int | None:
         >>> size_of([torch.zeros(3, 8, 8), torch.zeros(3, 8, 8)]) is None
         True
     """
-    found = _look(batch, batch_size, is_sure=False)
+    found = _look(batch, Sizes({batch_size}), is_sure=False)
     return found if isinstance(found, int) else None
 
 
@@ -61,10 +63,9 @@ def look(batch: Any, loaders: Any = None, *, together: bool = False, is_sure: bo
     each = [*_loaders(loaders)]
     if len(each) > 1 and _is_of_all(batch, loaders, together=together):
         return f"a batch comes from {len(each)} loaders together", False
-    sizes = {loader.batch_size if isinstance(loader, DataLoader) else None for loader in each}
-    batch_size = sizes.pop() if len(sizes) == 1 else None
-    found = _look(batch, batch_size, is_sure=is_sure)
-    return found, found == batch_size
+    sizes = Sizes.of(each)
+    found = _look(batch, sizes, is_sure=is_sure)
+    return found, found == sizes.batch_size
 
 
 def first_size(batch: Any) -> int | None:
@@ -120,7 +121,7 @@ def describe(batch: Any) -> str:
 
 def _parts(batch: Any) -> Iterable[Any]:
     if isinstance(batch, PackedSequence):  # the first dimensions of its tensors are numbers of time steps
-        return (torch.empty(int(batch.batch_sizes[0])),)
+        return (torch.empty(int(batch.batch_sizes[0]), 1),)
     if isinstance(batch, (list, tuple)):
         return batch
     if isinstance(batch, Mapping):
@@ -130,12 +131,50 @@ def _parts(batch: Any) -> Iterable[Any]:
     return ()
 
 
+class Sizes:
+    """The sizes of batches, as far as their DataLoaders tell.
+
+    Attributes:
+        batch_size: that of all of them; ``None`` where it is not known, or differs.
+        is_batched: whether each of them makes its batches out of several samples, so that none is one sample.
+        may_join: whether one of them has a way of its own to do so, which may make one row of all samples.
+
+    Args:
+        batch_sizes: see there.
+        is_batched: see there.
+        may_join: see there.
+    """
+
+    def __init__(self, batch_sizes: set[int | None], *, is_batched: bool = False, may_join: bool = False) -> None:
+        self.batch_size = batch_sizes.pop() if len(batch_sizes) == 1 else None
+        self.is_batched = is_batched
+        self.may_join = may_join
+
+    @classmethod
+    def of(cls, each: list[Any]) -> Sizes:
+        """Ask loaders of whatever type."""
+        batched = [loader for loader in each if isinstance(loader, DataLoader) and loader.batch_sampler is not None]
+        return cls(
+            {_batch_size(loader) for loader in each},
+            is_batched=bool(batched) and len(batched) == len(each),
+            may_join=any(loader.collate_fn is not default_collate for loader in batched),
+        )
+
+
+def _batch_size(loader: Any) -> int | None:
+    if not isinstance(loader, DataLoader):
+        return None
+    sampler = loader.batch_sampler
+    # a DataLoader that is given a batch sampler has no size of its own
+    return sampler.batch_size if loader.batch_size is None and type(sampler) is BatchSampler else loader.batch_size
+
+
 class _Tensors:
-    """The tensors of a batch, and the lists that hold nothing but tensors of one rank."""
+    """The tensors of a batch, what stands beside them, and the lists that hold nothing but tensors of one rank."""
 
     def __init__(self, batch: Any) -> None:
         self.sized: list[torch.Tensor] = []
-        self.scalars = 0
+        self.scalars = self.plain = 0
         self.lists: list[list[torch.Tensor]] = []
         self._parts = 0
         self._take(batch)
@@ -154,19 +193,22 @@ class _Tensors:
         is_list = isinstance(part, (list, tuple)) and not hasattr(part, "_fields")
         if is_list and parts and all(isinstance(p, torch.Tensor) for p in parts) and len({p.ndim for p in parts}) == 1:
             self.lists.append([*parts])
+        if not is_list or any(isinstance(p, torch.Tensor) for p in parts):  # else a list with one for each sample
+            self.plain += sum(isinstance(p, PLAIN) for p in parts)
         for p in parts:
             self._take(p)
 
 
-def _look(batch: Any, batch_size: int | None, *, is_sure: bool) -> int | str:
+def _look(batch: Any, sizes: Sizes, *, is_sure: bool) -> int | str:
     """The number of samples, or the reason why it is not known."""
-    tensors = _Tensors(batch)
+    tensors, batch_size = _Tensors(batch), sizes.batch_size
     first = sorted({t.shape[0] for t in tensors.sized})
     if not first:
-        return 1 if tensors.scalars == 1 else f"a batch ({describe(batch)}) has no tensors with a first dimension"
+        is_one = tensors.scalars == 1 and (batch_size == 1 or not sizes.may_join)
+        return 1 if is_one else f"a batch ({describe(batch)}) has no tensors with a first dimension"
     if len(first) > 1:
-        sizes = ", ".join(map(str, first[: NAMED_PARTS + 1])) + (", …" if len(first) > NAMED_PARTS + 1 else "")
-        return f"the first dimensions of the tensors in a batch ({describe(batch)}) differ: {sizes}"
+        shown = ", ".join(map(str, first[: NAMED_PARTS + 1])) + (", …" if len(first) > NAMED_PARTS + 1 else "")
+        return f"the first dimensions of the tensors in a batch ({describe(batch)}) differ: {shown}"
     (n,) = first
     if batch_size is not None and n > batch_size:
         return (
@@ -175,7 +217,11 @@ def _look(batch: Any, batch_size: int | None, *, is_sure: bool) -> int | str:
         )
     if n == batch_size or is_sure:
         return n
-    doubt = _doubt_without(tensors, n) if batch_size is None else _doubt(tensors, n, batch_size)
+    doubt = _doubt_joined(tensors, n, batch_size) if sizes.may_join else ""
+    if batch_size is None:
+        doubt = doubt or _doubt_without(tensors, n, is_batched=sizes.is_batched)
+    else:
+        doubt = doubt or _doubt(tensors, n, batch_size)
     return f"a batch ({describe(batch)}) {doubt}" if doubt else n
 
 
@@ -189,14 +235,26 @@ def _doubt(tensors: _Tensors, n: int, batch_size: int) -> str:
     return ""
 
 
-def _doubt_without(tensors: _Tensors, n: int) -> str:
-    """The same where the batch size is not known: all may be images with their channels first, waveforms, or a row."""
+def _doubt_joined(tensors: _Tensors, n: int, batch_size: int | None) -> str:
+    """The same where samples of several lengths may have been joined into one row, as for attention without padding."""
+    is_row = batch_size is None and all(t.ndim == 1 for t in tensors.sized)
+    if is_row or (n == 1 and any(t.numel() > 1 for t in tensors.sized)):
+        return "may be samples that were joined into one row"
+    return ""
+
+
+def _doubt_without(tensors: _Tensors, n: int, *, is_batched: bool) -> str:
+    """The same where no batch size is known: all may be images with their channels first, waveforms, or one sample."""
     of_images = n in CHANNELS and all(t.ndim > 2 for t in tensors.sized)  # noqa: PLR2004 - channels, height, width
     of_waves = any(len(p) > 1 and all(t.ndim == 1 and t.is_floating_point() for t in p) for p in tensors.lists)
     if of_images or of_waves:
         return f"may be made of single samples, whose first dimension is {n}"
-    if tensors.scalars and all(t.ndim == 1 for t in tensors.sized):
-        return f"may be a single sample: beside numbers it has rows of {n}"
+    if is_batched:
+        return ""
+    if tensors.scalars or tensors.plain:
+        return f"may be a single sample: beside numbers or texts it has a first dimension of {n}"
+    if len(tensors.sized) == 1 and tensors.sized[0].ndim == 1 and tensors.sized[0].is_floating_point():
+        return f"may be a single sample: it is a row of {n}"
     return ""
 
 

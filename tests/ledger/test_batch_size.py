@@ -9,10 +9,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import CombinedLoader
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from lightning_energy import MeterLost, ReplayMeter
 from lightning_energy.ledger.batch_size import describe, first_size, look, size_of
+from lightning_energy.ledger.batch_source import Source
+from lightning_energy.ledger.sample_count import SampleCount
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import Samples
 from tests.modules import Classifier, Numbers, energy_callback, make_trainer
@@ -61,7 +63,6 @@ def images(n: int, *size: int) -> list[torch.Tensor]:
         ([Item(X), Item(X)], 5),
         ([torch.zeros(5, 3, 8, 8), torch.zeros(5, 3, 8, 8)], 5),  # two views
         ([torch.zeros(4, 3, 8, 8), torch.zeros(4)], 4),
-        ({"x": X, "temperature": torch.tensor(0.5)}, 5),
         (((X, X), (Y, None)), 5),  # pytorch-forecasting
         ([torch.zeros(5, dtype=torch.long), torch.zeros(5, dtype=torch.long), Y], 5),  # user, item, rating
     ],
@@ -92,7 +93,11 @@ def test_the_first_dimension_where_all_tensors_agree(batch, n):
         (tuple(images(8, 9, 9)), "single samples, whose first dimension is 3"),
         (torch.zeros(3, 8, 8), "single samples, whose first dimension is 3"),
         ((torch.zeros(1, 8, 8), torch.tensor(7)), "single samples, whose first dimension is 1"),
-        ([torch.zeros(12), torch.tensor(7)], "a single sample: beside numbers it has rows of 12"),
+        ([torch.zeros(12), torch.tensor(7)], "a single sample: beside numbers or texts it has a first dimension of 12"),
+        ((torch.zeros(12), 7), "a single sample: beside numbers or texts it has a first dimension of 12"),
+        ((torch.zeros(80, 30), torch.tensor(7)), "a single sample: beside numbers or texts"),  # a spectrogram
+        ({"image": torch.zeros(16, 16), "caption": "a cat"}, "a single sample: beside numbers or texts"),
+        (torch.zeros(12), "a single sample: it is a row of 12"),
         ((images(2, 8, 8), [{"boxes": torch.zeros(1, 4)}, {"boxes": torch.zeros(6, 4)}]), "differ: 1, 3, 6"),
         ([X] * 10_000, "more than 10000 parts"),
     ],
@@ -125,6 +130,7 @@ def test_a_first_dimension_is_no_larger_than_the_dataloaders_batches():
         (torch.zeros(3, 3, 8, 8), 8, 3),
         (torch.zeros(30, 64), 64, None),  # time first
         ([torch.zeros(12), torch.tensor(0.5)], 12, 12),  # a weight, and no row of one sample
+        ({"x": X, "temperature": torch.tensor(0.5), "task": "qa"}, 5, 5),
         ([torch.zeros(64, 30), torch.zeros(64, 30)], 64, 64),
     ],
 )
@@ -139,6 +145,50 @@ def test_the_last_batch_is_smaller():
     assert "single samples" in look(last, of_two)[0]
     assert look(last, of_two, is_sure=True) == (1, False)
     assert "differ" in look([X, torch.zeros(7)], of_two, is_sure=True)[0]
+
+
+def of_five(**settings: Any) -> DataLoader:
+    return DataLoader(Numbers(), batch_sampler=BatchSampler(range(32), 5, drop_last=False), **settings)
+
+
+class OfTokens:
+    """Takes samples as long as their tokens fit."""
+
+    def __iter__(self):
+        yield from ([0, 1, 2], [3], [4, 5])
+
+
+@pytest.mark.parametrize(
+    ("batch", "loader", "n"),
+    [
+        # samples of several lengths, joined for attention without padding
+        (
+            {"input_ids": torch.zeros(1, 90, dtype=torch.long)},
+            DataLoader(Numbers(), batch_size=5, collate_fn=list),
+            None,
+        ),
+        (
+            {"input_ids": torch.zeros(90, dtype=torch.long)},
+            DataLoader([], batch_sampler=OfTokens(), collate_fn=list),
+            None,
+        ),
+        ({"input_ids": torch.zeros(90, dtype=torch.long)}, of_five(collate_fn=list), None),
+        (torch.tensor(5.0), DataLoader(Numbers(), batch_size=5, collate_fn=list), None),
+        # the last of 11, or the only one
+        ([torch.zeros(1, 3), torch.zeros(1)], DataLoader(Numbers(1), batch_size=5), 1),
+        ([torch.zeros(1, 3), torch.zeros(1)], DataLoader(Numbers(1), batch_size=1, collate_fn=list), 1),
+        # batches of a batch sampler are no single samples
+        ((torch.zeros(3, 30), torch.tensor(0.5)), DataLoader([], batch_sampler=OfTokens()), 3),
+        (torch.zeros(3), DataLoader([], batch_sampler=OfTokens()), 3),
+        ((torch.zeros(5, 30), "qa"), of_five(), 5),
+    ],
+)
+def test_what_the_dataloaders_way_to_make_a_batch_tells(batch, loader, n):
+    found, _ = look(batch, loader)
+    assert (found if isinstance(found, int) else None) == n
+    count = SampleCount(lambda: Source(loader))
+    count.add(batch, 0)
+    assert (count.n, bool(count.problem)) == (n, n is None)
 
 
 def test_batches_of_several_loaders():

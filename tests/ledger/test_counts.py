@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from lightning_energy.ledger.batch_source import Source
 from lightning_energy.ledger.counts import Counts, StageCounts, UnitCount
@@ -16,7 +17,8 @@ DISAGREE = [X, torch.zeros(7)]
 
 @pytest.mark.parametrize("batch", [[SCALAR, X], (SCALAR, X), {"weight": SCALAR, "x": X}])
 def test_a_tensor_without_dimensions_in_front_is_passed_over_in_every_batch(batch):
-    counts = Counts()
+    source = Source(DataLoader([*range(50)], batch_size=5, collate_fn=list))  # without a size it may be one sample
+    counts = Counts(sources=lambda _stage: source)
     marks = BatchMarks(counts)
     session = Session(open_meters([ReplayMeter(100.0)], device=torch.device("cpu")))
     marks.enter(session, 0, "train")
