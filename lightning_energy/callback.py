@@ -444,4 +444,5 @@ class EnergyCallback(CallbackBase):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the prediction's energy."""
         if self._run is not None:
+            self._run.stages.counts.end_pass("predict")
             self._run.end_predict(trainer)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "SAMPLES", "Counts", "StageCounts", "UnitCount"]
 
 UNCOUNTED = {"tune", "sanity_check"}  # stages whose batches are tried, not worked off
+MISSED = (
+    "no batch came to EnergyCallback. If there were any, let the hooks at the ends of batches, in the class that "
+    "derives from it, call those of super()"
+)
 MOST = 10**15  # of a batch: sums of larger ones are not exact, or no number of a record
 
 
@@ -126,6 +130,7 @@ class Counts:
 
     Attributes:
         passes: by stage the number of samples in the last pass through its loader that ended; ``None`` when not known.
+        steps: the number of training steps that were seen to end; those without any batch are of a class of the user's.
 
     Example:
         >>> counts = Counts(per={"tokens": lambda batch: batch.numel()})
@@ -147,6 +152,7 @@ class Counts:
         self._stages: dict[str, StageCounts] = {}
         self._before: dict[str, int | None] = {}  # by stage the number before the pass that has begun
         self.passes: dict[str, int | None] = {}
+        self.steps = 0
         self.of("train")  # there on every rank, so that all know the names of the units
 
     def of(self, stage: str) -> StageCounts | None:
@@ -183,19 +189,29 @@ class Counts:
         counts = self.of(stage)
         return None if counts is None else counts.units[SAMPLES].n
 
+    def _is_missed(self, stage: str) -> bool:
+        """True for a stage that has had batches, none of which came here."""
+        has_had = self.steps > 1 if stage == "train" else stage in self.passes  # an exception may end the first step
+        return has_had and self._samples(stage) == 0
+
     @property
     def units(self) -> dict[str, dict[str, int | None]]:
         """By stage and unit the number so far; ``None`` when it is not known."""
-        return {stage: {name: unit.n for name, unit in c.units.items()} for stage, c in self._stages.items()}
+        return {
+            stage: {name: None if missed else unit.n for name, unit in counts.units.items()}
+            for stage, counts in self._stages.items()
+            for missed in (self._is_missed(stage),)
+        }
 
     @property
     def problems(self) -> list[str]:
         """A sentence for each unit that could not be counted, with the reason."""
         stages: dict[tuple[str, str], list[str]] = {}
         for stage, counts in self._stages.items():
+            missed = MISSED if self._is_missed(stage) else ""
             for name, unit in counts.units.items():
-                if unit.problem:
-                    stages.setdefault((name, unit.problem), []).append(stage)
+                if problem := unit.problem or missed:
+                    stages.setdefault((name, problem), []).append(stage)
         return [
             f"{'Samples' if name == SAMPLES else name} of {' and '.join(of)} were not counted: {problem}"
             for (name, problem), of in stages.items()

@@ -174,17 +174,19 @@ class Reporter:
         self, session: Session, totals: Totals, ranks: Ranks, outcome: Outcome, stages: Sequence[str] | None = None
     ) -> Callable[[], Report]:
         """A function that sums a session up as it is now, in whatever thread."""
+        counts, steps = self._stages.counts, self._books.steps
+        counts.steps = steps.n
         return partial(
             summarize,
             session,
             totals,
-            self._books.steps,
+            steps,
             ranks,
             outcome=outcome,
             stages=stages,
             energy=self._books.live(totals),
-            units=self._stages.counts.units,
-            passes={**self._stages.counts.passes},
+            units=counts.units,
+            passes={**counts.passes},
             notes=[*self._books.notes, *self._stages.remarks],
         )
 

@@ -11,13 +11,13 @@ from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import BatchSampler, DataLoader
 
-from lightning_energy import MeterLost, ReplayMeter
+from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
 from lightning_energy.ledger.batch_size import describe, first_size, look, size_of
 from lightning_energy.ledger.batch_source import Source
 from lightning_energy.ledger.sample_count import SampleCount
 from lightning_energy.results.read import read_record
 from lightning_energy.results.record import Samples
-from tests.modules import Classifier, Numbers, energy_callback, make_trainer
+from tests.modules import Classifier, Numbers, energy_callback, make_trainer, meter
 
 X = torch.zeros(5, 3)
 Y = torch.zeros(5)
@@ -400,6 +400,28 @@ def test_batches_of_a_search_are_no_samples(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[finder, energy], max_epochs=1)
     trainer.fit(Tuned(), DataLoader(Numbers(8), batch_size=4), DataLoader(Numbers(4), batch_size=4))
     assert energy.report.samples == 8
+
+
+@pytest.mark.parametrize("fn", [None, count_tokens])
+def test_samples_that_a_derived_class_keeps_from_us_are_not_known(tmp_path, fn):
+    """Its hooks do not call ours: there was training, and not of 0 samples."""
+
+    class Derived(EnergyCallback):
+        def on_train_batch_end(self, *args, **kwargs) -> None:
+            pass
+
+        on_validation_batch_end = on_predict_batch_end = on_train_batch_end
+
+    energy = Derived(meters=meter(), print_report=False, batch_size_fn=fn, record=str(tmp_path))
+    module, trainer = Classifier(), make_trainer(tmp_path, callbacks=[energy], max_epochs=2)
+    trainer.fit(module, DataLoader(Numbers(30), batch_size=4), DataLoader(Numbers(8), batch_size=4))
+    report = energy.report
+    assert (report.samples, report.sample_j, report.n_val) == (None, None, None)
+    assert report.units == read_record(tmp_path).units == {"train": {"samples": None}, "validate": {"samples": None}}
+    (note,) = [note.text for note in report.notes if note.kind == "samples"]
+    assert note.startswith("Samples of train and validate were not counted: no batch came to EnergyCallback. If there")
+    trainer.predict(module, DataLoader(Numbers(7), batch_size=4))
+    assert energy.evaluations[0].units == {"predict": {"samples": None}}
 
 
 class Silent(ReplayMeter):
