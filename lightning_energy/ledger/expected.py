@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lightning_energy.ledger.booking import no_pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from lightning_energy.ledger.booking import Pause
 
 __all__ = ["Expected"]
 
 LONGEST_NS = 800_000_000  # longest time for which they are expected: a batch may take longer than those before
+DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)  # not of who pauses
 LOOK_S = 0.05  # time between two looks of a booking that waits: what follows on the totals takes some milliseconds
 
 
@@ -23,6 +25,7 @@ class Expected:
 
     Attributes:
         is_new: true until what they need is worked out.
+        failure: a defect of ours in that; ``None`` without one. Then all is worked out when totals are asked for.
 
     Args:
         clock: the monotonic clock in nanoseconds.
@@ -39,13 +42,24 @@ class Expected:
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self.is_new = False
+        self.failure: Exception | None = None
         self._clock = clock
         self._since_ns: int | None = None
         self._asked = 0  # how often they were asked for
 
     def begin(self) -> None:
         """Note that they will be."""
-        self.is_new, self._since_ns = True, self._clock()
+        if self.failure is None:
+            self.is_new, self._since_ns = True, self._clock()
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Work out what they need: a defect must not end the thread that shares joules out, too."""
+        self.is_new = False
+        try:
+            yield
+        except DEFECTS as error:
+            self.failure = error
 
     def end(self) -> None:
         """Note that they were asked for."""

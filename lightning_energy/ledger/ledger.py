@@ -234,9 +234,11 @@ class Ledger:
         Args:
             pause: called between parts of the work.
         """
-        if not self.expected.is_new:
-            return
-        self.expected.is_new = False
+        if self.expected.is_new:
+            with self.expected.attempt():
+                self._foresee(pause)
+
+    def _foresee(self, pause: Pause) -> None:
         with self.lock:
             now_ns = self._clock() - LATE_NS  # as in a booking: a mark of before may be on its way
             self.marks.read(self.inbox)

@@ -304,7 +304,7 @@ class Session:
 
     def new_troubles(self) -> list[str]:
         """Sentences about sensors that failed since the last call; each trouble is reported once."""
-        return self._troubles.look(self.channels, self._sampler.failure)
+        return self._troubles.look(self.channels, self._sampler.failure, self.ledger.expected.failure)
 
     @property
     def idle_w(self) -> dict[str, float | None]:

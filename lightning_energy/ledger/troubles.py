@@ -39,12 +39,15 @@ class Troubles:
         self.sentences: list[str] = []
         self._reported: set[str] = set()
 
-    def look(self, channels: Sequence[Channel], sampler_failure: BaseException | None) -> list[str]:
+    def look(
+        self, channels: Sequence[Channel], sampler_failure: BaseException | None, defect: Exception | None = None
+    ) -> list[str]:
         """Sentences about failures since the last call.
 
         Args:
             channels: the devices.
             sampler_failure: the error that ended the sampler's thread; ``None`` while it is well.
+            defect: the error after which nothing is worked out ahead of an epoch's end; ``None`` while it is.
         """
         news = [
             self._of(channel, text, since_ns)
@@ -55,6 +58,12 @@ class Troubles:
         if sampler_failure is not None and self._is_new("sampler"):
             problem = f"{type(sampler_failure).__name__}: {sampler_failure}"
             news.append(f"the sampler stopped ({problem}): from now on energy is missing")
+        if defect is not None and self._is_new("defect"):
+            problem = f"{type(defect).__name__}: {defect}"
+            news.append(
+                f"the ends of epochs take some milliseconds longer from now on ({problem}); all figures are as they "
+                f"should be. Please report this as a bug of lightning-energy"
+            )
         self.sentences += news
         return news
 

@@ -78,6 +78,7 @@ def steady(*, at_last: str, has_device: bool = False, is_exact: bool = False) ->
         if n == 393:
             ledger.expected.begin()
             ledger.foresee()
+            assert ledger.expected.failure is None
         if n == 396:
             ledger.mark(ledger.code(0, at_last, "step"))
     clock.now_ns = START + 20 * S

@@ -73,6 +73,7 @@ def ask(seed: int, work: Work, sensor: Sensor, lead_s: float | None) -> Asked:
         else:
             ledger.expected.begin()
             ledger.foresee()
+            assert ledger.expected.failure is None
     what, *columns = zip(*rows, strict=True)
     return Asked([*what], *(np.array(column) for column in columns), foreseen)
 
@@ -159,6 +160,7 @@ def test_what_is_foreseen_of_a_stage_that_has_just_begun_has_its_classes():
             if each is ledger:
                 each.expected.begin()
                 each.foresee()
+                assert each.expected.failure is None
     assert len(ledger.books[0].__dict__["_foreseen"].known.powers.overall_w) == len(ledger.classes.names)
     clock = ledger.inbox.clock
     one, other = (each.totals(clock() + S // 20) for each in (ledger, booked))

@@ -9,8 +9,10 @@ import pytest
 
 from lightning_energy.curves.channel import Channel
 from lightning_energy.ledger.device_clock import DeviceClock
+from lightning_energy.ledger.expected import Expected
 from lightning_energy.ledger.troubles import Sharing, Troubles, clock_notes
 from lightning_energy.meters import MeterInfo, NvmlMeter, ReplayMeter
+from tests.curves.test_sampler import wait_for
 from tests.ledger.plays import session_of
 from tests.sim.clock import VirtualClock
 from tests.sim.device import SimulatedEvents
@@ -148,3 +150,38 @@ def test_a_clock_that_failed_says_how():
     (note,) = clock_notes(device)
     assert "illegal memory access" in note
     assert note.endswith("steps are cut at the host's times")
+
+
+def test_a_defect_in_what_is_foreseen_ends_nothing_and_is_told_once(monkeypatch):
+    """It only saves time: whoever asks for totals gets them, and the sampler goes on."""
+
+    def defect(*_args) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr("lightning_energy.ledger.ledger.Foreseen.of", defect)
+    session = session_of(ReplayMeter(100.0, counter_period_s=0.01))
+    session.mark(session.code(0, "train", "step"))
+    session.foresee()
+    wait_for(lambda: session.ledger.expected.failure is not None)
+    (text,) = session.new_troubles()
+    assert "longer from now on (ValueError: operands could not be broadcast together); all figures are as they" in text
+    session.foresee()
+    assert not session.ledger.expected.is_new
+    assert session.new_troubles() == []
+    session._sampler.wait_until_known(time.monotonic_ns() + 200_000_000, 60.0)
+    session.finish()
+    found = session.totals().energy(stage="train")
+    assert (found.missing_s, session._sampler.failure) == (0, None)
+    assert found.energy_j == pytest.approx(100.0 * found.duration_s, rel=0.1)
+    session.close()
+
+
+def test_what_pauses_raise_is_no_defect():
+    class OverError(Exception):
+        pass
+
+    expected = Expected(lambda: 0)
+    expected.begin()
+    with pytest.raises(OverError), expected.attempt():
+        raise OverError
+    assert expected.failure is None
