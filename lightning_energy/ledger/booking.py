@@ -20,7 +20,7 @@ from lightning_energy.ledger.sharing.closer import Closer, with_squares
 from lightning_energy.ledger.sharing.contents import Contents
 from lightning_energy.ledger.sharing.delay import ENOUGH, EXACT, MOST_HELD, MOST_HELD_IN_PARTS, Belief
 from lightning_energy.ledger.sharing.kernel import AT_ONCE, Kernel
-from lightning_energy.ledger.sharing.kinds import find_kinds
+from lightning_energy.ledger.sharing.kinds import find_kinds, have_durations
 from lightning_energy.ledger.sharing.parts import FEWEST, Parts, ends_of
 from lightning_energy.ledger.sharing.powers import fit, fit_beside, median
 from lightning_energy.ledger.sharing.prior import Prior, believed
@@ -73,6 +73,7 @@ SURE = 256  # fewest intervals that decide on it, or exclude any: a single chang
 CHUNK = 64  # intervals that are booked together
 HISTORY_NS = 3_000_000_000  # time before the intervals to book, whose marks are kept: counters are late, and remember
 MEMORY_S, FADED = 0.3, 25.0  # time that is looked at before intervals, beside the delay and so many times the smoothing
+LATE = tuple(Kernel(lag_s=lag_s) for lag_s in (0.05, 0.1, 0.15))  # counters for which kinds of steps are tried, too
 FIT_AGAIN = 1.1  # factor by which the intervals grow until powers are fitted anew
 
 
@@ -395,6 +396,9 @@ def _kinds_of_steps(due: Due, held: Held, stretch: Stretch, kernels: Sequence[Ke
     number = np.concatenate([np.zeros(max(more, 0), dtype=np.int64), held.number[max(-more, 0) :]])
     tried = [find_kinds(stretch, kernel, number, due.classes.steps, pause) for kernel in dict.fromkeys(kernels)]
     best = max(tried, key=lambda kinds: kinds.log_evidence)
+    if not best.rules and have_durations(stretch, due.classes.steps):  # behind a late counter: they look like a delay
+        tried = [best, *(find_kinds(stretch, kernel, number, due.classes.steps, pause) for kernel in LATE)]
+        best = max(tried, key=lambda kinds: kinds.log_evidence)
     return best._replace(
         rules=tuple(rule._replace(classes=due.classes.kinds(rule.of_class, rule.n)) for rule in best.rules)
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.kernel import Kernel
     from lightning_energy.ledger.sharing.stretch import Stretch
 
-__all__ = ["MOST_KINDS", "UNTOLD", "Kinds", "Rule", "find_kinds"]
+__all__ = ["MOST_KINDS", "UNTOLD", "Kinds", "Rule", "find_kinds", "have_durations"]
 
 MOST_KINDS = 4
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
@@ -132,6 +132,23 @@ def find_kinds(
     return Kinds(tuple(rules), bool(told) and all(told), evidence, max(untold, default=UNTOLD))
 
 
+def have_durations(stretch: Stretch, steps: Sequence[int]) -> bool:
+    """Return true where steps of one of some classes have durations of several clusters.
+
+    Args:
+        stretch: the intervals, with classes of which each stage's steps are one.
+        steps: the classes of steps.
+    """
+    rows = (stretch.classes.column == of_class for of_class in steps)
+    return any(mine.sum() >= FEWEST_STEPS and _durations_s(stretch, mine)[1] for mine in rows)
+
+
+def _durations_s(stretch: Stretch, mine: NDArray[np.bool_]) -> tuple[NDArray[np.float64], list[float]]:
+    """Durations of all steps in seconds (NaN: not over), and the limits, in logarithms, between clusters of some."""
+    duration_s = np.append(np.diff(stretch.classes.start_s), np.nan)
+    return duration_s, _limits(np.log(np.maximum(duration_s[mine & ~np.isnan(duration_s)], 1e-9)))
+
+
 class _Trial:
     """The intervals, and what one mean power for each class leaves of their rises."""
 
@@ -158,8 +175,7 @@ class _Trial:
 
     def by_duration(self, of_class: int, mine: NDArray[np.bool_], pause: Callable[[], None]) -> list[_Tried]:
         """Try clusters of durations."""
-        duration_s = np.append(np.diff(self._stretch.classes.start_s), np.nan)
-        limits = _limits(np.log(np.maximum(duration_s[mine & ~np.isnan(duration_s)], 1e-9)))
+        duration_s, limits = _durations_s(self._stretch, mine)
         if not limits:
             return []
         rule = Rule(of_class, limits_s=tuple(np.exp(limits).tolist()))
