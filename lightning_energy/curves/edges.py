@@ -393,10 +393,11 @@ def _previous_update(
         period_ns: time between two updates.
         spread_ns: largest error of that.
     """
-    first_ns, updates = segment.first_ns, max(1, math.ceil((time_ns - last_ns) / period_ns))
-    low_ns = time_ns - half_ns - updates * (period_ns + spread_ns)
-    high_ns = time_ns + half_ns - updates * (period_ns - spread_ns)
-    low_ns, high_ns = max(low_ns, first_ns - period_ns - spread_ns), min(high_ns, first_ns)
+    first_ns, shortest_ns, longest_ns = segment.first_ns, max(period_ns - spread_ns, 1.0), period_ns + spread_ns
+    most = max(1, math.ceil((time_ns + half_ns - last_ns) / shortest_ns))  # updates since that value was taken
+    fewest = max(1, math.ceil((time_ns - half_ns - last_ns) / longest_ns))
+    low_ns, high_ns = time_ns - half_ns - most * longest_ns, time_ns + half_ns - fewest * shortest_ns
+    low_ns, high_ns = max(low_ns, first_ns - longest_ns), min(high_ns, first_ns)
     if low_ns > high_ns:  # the period is less well known than it seems
         low_ns, high_ns = first_ns - period_ns, first_ns
     return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
