@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_KINDS", "UNTOLD", "Kinds", "Rule", "find_kinds", "have_durations"]
 
 MOST_KINDS = 4
+NEARLY = 0.5  # mean duration of steps, in intervals, from which on single ones are seen
 ALL_APART = range(2, MOST_KINDS + 1)  # periods whose steps may each be a kind of its own
 PERIODS = (*range(2, 9), 10, 16, 20, 32, 50)  # periods of which one step may be a kind, and the others another
 MOST_CELLS = 500_000  # marks times columns of one table: longer periods are not tried with more
@@ -133,14 +134,22 @@ def find_kinds(
 
 
 def have_durations(stretch: Stretch, steps: Sequence[int]) -> bool:
-    """Return true where steps of one of some classes have durations of several clusters.
+    """Return true where steps of a class have durations of several clusters, and are as long as an interval, or nearly.
+
+    Of shorter ones each interval has some of each kind.
 
     Args:
         stretch: the intervals, with classes of which each stage's steps are one.
         steps: the classes of steps.
     """
-    rows = (stretch.classes.column == of_class for of_class in steps)
-    return any(mine.sum() >= FEWEST_STEPS and _durations_s(stretch, mine)[1] for mine in rows)
+    least_s = NEARLY * float(np.median(stretch.length_s))
+    for of_class in steps:
+        mine = stretch.classes.column == of_class
+        duration_s = np.diff(stretch.classes.start_s)[mine[:-1]]
+        is_long = len(duration_s) >= FEWEST_STEPS and float(duration_s.mean()) >= least_s
+        if is_long and _durations_s(stretch, mine)[1]:
+            return True
+    return False
 
 
 def _durations_s(stretch: Stretch, mine: NDArray[np.bool_]) -> tuple[NDArray[np.float64], list[float]]:
