@@ -26,6 +26,7 @@ POINTS_OF_A_LINE = 2
 BENDS = 3.0  # distance of a part of the edges from the line, in standard errors, that shows that the updates bend
 BEND_EDGES = 16  # most edges that show no bend
 MOST_BRACKETS = 2.0  # halves of its bracket, for which an edge counts at most there
+SHARP = 3.0  # brackets, in those of the sharpest interval's ends, of intervals that tell the period of few edges
 LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
 
 
@@ -124,12 +125,14 @@ class UpdateLine:
         The number of updates in a long interval is not sure yet, so only intervals of one update count.
         """
         intervals_ns = np.diff(t)
-        one_ns = float(np.median(intervals_ns / np.diff(k)))
-        single = np.round(intervals_ns / one_ns) == 1
+        half_ns = np.array([*self._half_width_ns], dtype=np.float64) + LEAST_HALF_NS
+        widest_ns = np.maximum(half_ns[1:], half_ns[:-1])  # of both ends
+        is_sharp = widest_ns <= SHARP * np.min(widest_ns)
+        one_ns = float(np.median(intervals_ns[is_sharp] / np.diff(k)[is_sharp]))
+        single = is_sharp & (np.round(intervals_ns / one_ns) == 1)
         self.period_ns = float(intervals_ns[single].mean()) if single.any() else one_ns
-        ends = np.concatenate([single, [False]]) | np.concatenate([[False], single])
-        widest_ns = float(np.max(np.array(self._half_width_ns), where=ends, initial=0.0)) or one_ns
-        self.period_half_ns = 2.0 * widest_ns / max(int(single.sum()), 1)
+        most_ns = float(np.max(widest_ns, where=single, initial=0.0)) or one_ns
+        self.period_half_ns = 2.0 * most_ns / max(int(single.sum()), 1)
 
     def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
         """Fit by weighted least squares, written out: numpy's own take several times as long, twenty times a second."""

@@ -4,6 +4,7 @@ import bisect
 import dataclasses
 import math
 import random
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -276,6 +277,30 @@ def test_a_long_first_wait_does_not_set_the_period():
     energy = device.curve.energy_between(10 * S, 10 * S + round(0.9 * S))
     assert abs(energy.energy_j - true_j) <= 2 * energy.u_j
     assert energy.u_j < 200.0 * 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+def test_a_second_without_polls_soon_after_the_first_does_not_spoil_the_first_point(period_s):
+    """A process that was to poll has died, say: edges around such a hole tell little of the period."""
+    within = 0
+    for seed in range(100):
+        rng, clock, lock = random.Random(seed), VirtualClock(), threading.RLock()
+        meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock, info=SEEING)
+        meter.open()
+        clock.now_ns += rng.randrange(S)
+        channel, hole_ns, end_ns = Channel(meter, SEEING, clock=clock), clock.now_ns + rng.randrange(S // 2), None
+        while end_ns is None or (channel.curve.end_ns or 0) < end_ns:
+            clock.now_ns = max(channel.due_ns, clock.now_ns)
+            if end_ns is None and clock.now_ns > hole_ns:
+                clock.now_ns += S
+                end_ns = clock.now_ns + S // 4
+            channel.poll(lock)
+        start_ns = channel.curve.start_ns
+        found = channel.curve.energy_between(start_ns, end_ns)
+        assert found.missing_s == 0
+        within += abs(found.energy_j - meter.true_energy_j(start_ns, end_ns)) <= 2 * found.u_j
+    assert within >= 97
 
 
 def test_the_first_point_of_a_register_that_was_read_seldom_at_first_is_as_sure_as_it_says():
