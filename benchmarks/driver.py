@@ -46,6 +46,18 @@ class CompiledNvml(SimulatedNvml):
             setattr(library, name, getattr(self.compiled, name))
         return library
 
+    def sample(self, wake_ups_per_s: float, boards: int, *ring_and_end: Any) -> None:
+        """Read so many boards again and again by a compiled loop: arguments as in ``driver.c``."""
+        self.compiled.sample.argtypes = (
+            ctypes.c_double,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+            ctypes.c_int64,
+            ctypes.c_void_p,
+        )
+        self.compiled.sample.restype = None
+        self.compiled.sample(wake_ups_per_s, boards, *ring_and_end)
+
     @property
     def n_calls(self) -> int:
         """How often the compiled functions were called."""

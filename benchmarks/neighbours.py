@@ -1,6 +1,6 @@
 """Cost of a poll and of a booking to the step that they fall into, over the steps beside it.
 
-    python benchmarks/neighbours.py                    # prints, within a quarter of an hour
+    python benchmarks/neighbours.py                    # prints, within three quarters of an hour
     python benchmarks/neighbours.py --json FILE        # and writes
     python benchmarks/neighbours.py --quick            # a first look
 
@@ -16,11 +16,12 @@ background, in turns by
               and the pieces of bookings wake the training's process up
   process     a bare process of its own that does the same, and leaves what it reads in shared memory; also as often as
               a helper wakes up, with as many reads
+  compiled    the same, but that the whole loop is compiled C
   exchange    a bare thread that sends a bare process as many bytes as a booking does, and gets as many back, as often;
               they mean nothing, and nobody looks at them
 A step in which a call was made, or a piece of a booking, is compared with the nearest step beside it in which nothing
 was. That comparison needs no other run, so that a machine's moods are in both. Intervals of 95 % are from resampled
-pairs. Helpers, which touch few steps, are measured for four times as long. The sampler is measured once the counter's
+pairs. Helpers, which touch few steps, are measured for eight times as long. The sampler is measured once the counter's
 delay is known, or never will be, after a thousand of its updates; what the search for it costs before that, once in a
 run, stands apart. So does the time for which an epoch's end waits for what a helper has read until then.
 """
@@ -85,7 +86,7 @@ POLLS_PER_S = 30.0  # of the bare ones, until the sampler's own was measured
 WAKE_UPS_PER_S = 3.0  # same, for what a helper wakes up
 BOOKINGS_PER_S = 0.2  # same, for bookings
 EXCHANGED = 40_000, 60_000  # bytes of a booking's messages, there and back
-LONGER = 4  # times as long
+LONGER = 8  # times as long
 MOST_CALLS = 2**14
 SAMPLERS = {"100 ms": (1, 0.1), "20 ms": (1, 0.02), "8 boards, 100 ms": (8, 0.1), "8 boards, 20 ms": (8, 0.02)}
 BEGUN_S = 5.0  # before it the period is sought
@@ -422,14 +423,20 @@ def thread(steps: Steps, reader: Callable[[object], Callable[[], object]], polls
     }
 
 
-def elsewhere(name: str, wake_ups_per_s: float, boards: int) -> None:
+def elsewhere(name: str, wake_ups_per_s: float, boards: int, *, compiled: bool) -> None:
     """The helper: reads, and leaves the time and the value in shared memory, until its parent closes the pipe."""
     memory = SharedMemory(name)
     resource_tracker.unregister(memory._name, "shared_memory")  # which would remove what the parent owns
-    with CompiledNvml(1, UUID):
-        over, n = threading.Event(), 0
+    with CompiledNvml(1, UUID) as nvml:
+        over, is_over, n = threading.Event(), ctypes.c_int(0), 0
         reads = [by_ctypes(ctypes.c_void_p(1)) for _ in range(boards)]
-        threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+
+        def end() -> None:
+            sys.stdin.read()
+            over.set()
+            is_over.value = 1
+
+        threading.Thread(target=end, daemon=True).start()
 
         def poll() -> None:
             nonlocal n
@@ -441,16 +448,23 @@ def elsewhere(name: str, wake_ups_per_s: float, boards: int) -> None:
 
         print("ready", flush=True)
         begin_s = time.thread_time()
-        bare(poll, wake_ups_per_s, over.is_set)
+        if compiled:
+            ring = ctypes.c_int64.from_buffer(memory.buf)
+            nvml.sample(wake_ups_per_s, boards, ctypes.byref(ring), MOST_CALLS, ctypes.byref(is_over))
+            n = ring.value
+            del ring
+        else:
+            bare(poll, wake_ups_per_s, over.is_set)
         print(1e6 * (time.thread_time() - begin_s) / max(n, 1), flush=True)
     memory.close()
 
 
-def process(steps: Steps, seconds: float, wake_ups_per_s: float, boards: int = 1) -> dict:
+def process(steps: Steps, seconds: float, wake_ups_per_s: float, boards: int = 1, *, compiled: bool = False) -> dict:
     """A bare process that reads so many boards whenever it wakes up."""
     memory = SharedMemory(create=True, size=8 + 16 * MOST_CALLS)
     try:
-        command = [sys.executable, __file__, "--elsewhere", memory.name, str(wake_ups_per_s), str(boards)]
+        how = [memory.name, str(wake_ups_per_s), str(boards), "compiled" if compiled else "python"]
+        command = [sys.executable, __file__, "--elsewhere", *how]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as helper:
             if helper.stdout.readline() != "ready\n":
                 raise RuntimeError("the helper process did not start")
@@ -609,6 +623,9 @@ def all_cases(steps: Steps, rates: Rates, seconds: float, longer_s: float, *, qu
     for name in SAMPLERS:
         cases |= {
             f"bare process, as for helper, {name}": lambda name=name: process(steps, seconds, *rates.reader[name]),
+            f"compiled process, as for helper, {name}": lambda name=name: process(
+                steps, seconds, *rates.reader[name], compiled=True
+            ),
             f"bare exchange, as for helper, {name}": lambda name=name: exchange(steps, rates.bookings[name], longer_s),
         }
     return cases
@@ -619,11 +636,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="*", default=[], help="names of the cases to run")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--elsewhere", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--elsewhere", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.elsewhere:
-        elsewhere(args.elsewhere[0], float(args.elsewhere[1]), int(args.elsewhere[2]))
+        name, wake_ups_per_s, boards, how = args.elsewhere
+        elsewhere(name, float(wake_ups_per_s), int(boards), compiled=how == "compiled")
         return
     if args.answer:
         answer()
