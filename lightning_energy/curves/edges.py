@@ -247,7 +247,7 @@ class CounterEdges:
 
     def _learn(self, time_ns: int, half_ns: int, edge: Edge) -> None:
         """Let the line go through an edge as well."""
-        self.line.add(time_ns, half_ns, edge.still_ns)
+        self.line.add(time_ns, half_ns, edge.still_ns, edge.lasted_ns)
         if self._info.update_period_s is None and self.line.period_ns is not None:
             period_s = self.line.period_ns * NS
             # few edges may be close by chance: no reason to poll as if the register moved all the time
@@ -256,16 +256,15 @@ class CounterEdges:
 
     def _place(self, segment: Segment, edge: Edge) -> None:
         """Put the knot of one edge; the first of a segment also says when the value before it began."""
-        time_ns, half_ns = _bracket(edge, self.period, self.line)
-        by_line = self._by_line(segment, edge, time_ns, half_ns)
-        if by_line is not None and by_line[1] < half_ns:
-            time_ns, half_ns = by_line
-        segment.edge_ns, segment.half_ns = time_ns, half_ns
+        time_ns, half_ns = segment.edge_ns, segment.half_ns = self._dated(segment, edge)
+        if segment.placed_ns is None:
+            segment.first_edge = segment.first_edge or (time_ns, half_ns, edge.last_ns)
+            segment.before = self._before(segment, *segment.first_edge)
         if segment.is_vague(time_ns, half_ns, self.period.oldest_ns):
             return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
-        if segment.placed_ns is None:
-            interval = self._begin(segment, edge, time_ns, half_ns)
+        if segment.placed_ns is None and segment.before is not None:
+            interval = self._begin(rise_j, *segment.before, time_ns)
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
             rise_j, quality, u_j = interval
@@ -280,19 +279,33 @@ class CounterEdges:
         curve.add(time_ns, end_j, half_width_ns=half_ns, quality=quality, u_j=u_j)
         segment.placed_ns, segment.placed_j = time_ns, edge.register_j
 
-    def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> _Interval:
+    def _dated(self, segment: Segment, edge: Edge) -> tuple[int, int]:
+        """Time of an edge and half its bracket, by the line where that says more."""
+        time_ns, half_ns = _bracket(edge, self.period, self.line)
+        by_line = self._by_line(segment, edge, time_ns, half_ns)
+        if by_line is not None and by_line[1] < half_ns:
+            return by_line
+        oldest_ns = self.line.oldest_ns if self._info.update_period_s is None else 0.0
+        if oldest_ns:  # a period that no good line shows says too little of how old the value is
+            low_ns, high_ns = max(edge.low_ns, edge.start_ns - oldest_ns), time_ns + half_ns
+            if low_ns < time_ns - half_ns:
+                return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
+        return time_ns, half_ns
+
+    def _before(self, segment: Segment, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
+        """Time of the update before a segment's first edge, and half its bracket; see :func:`_previous_update`."""
+        period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
+        spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
+        return _previous_update(segment, time_ns, half_ns, last_ns, period_ns=period_ns, spread_ns=spread_ns)
+
+    def _begin(self, rise_j: float, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
         """Put the knot of the update before a segment's first edge.
 
         Returns:
-            The interval from the last knot. Where that lies behind the update before, only a part of the rise belongs
-            to it, and nobody knows which: behind a time that is missing, it is missing, too.
+            The interval from the last knot to ``time_ns``. Where that lies behind the update before, only a part of the
+            rise belongs to it, and nobody knows which: behind a time that is missing, it is missing, too.
         """
-        curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
-        period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
-        spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
-        before_ns, before_half_ns = _previous_update(
-            segment, time_ns, half_ns, edge.last_ns, period_ns=period_ns, spread_ns=spread_ns
-        )
+        curve, quality = self.curve, self._info.quality
         if curve.end_ns is None:
             curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
         elif before_ns > curve.end_ns:

@@ -303,6 +303,29 @@ def test_a_second_without_polls_soon_after_the_first_does_not_spoil_the_first_po
     assert within >= 97
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+def test_polls_that_all_come_late_leave_no_figure_far_surer_than_it_is(period_s):
+    """A board of 20 ms that is polled five times a second has any period: none of them may narrow its points."""
+    ratios = []
+    for seed in range(100):
+        rng, clock, lock = random.Random(seed), VirtualClock(), threading.RLock()
+        meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock, info=SEEING)
+        meter.open()
+        clock.now_ns += rng.randrange(S)
+        channel, start_ns = Channel(meter, SEEING, clock=clock), clock.now_ns
+        while (channel.curve.end_ns or 0) < start_ns + 2 * S:
+            clock.now_ns = max(channel.due_ns, clock.now_ns) + round(rng.expovariate(1 / 0.2) * S)
+            channel.poll(lock)
+        start_ns = max(start_ns, channel.curve.start_ns)
+        for end_ns in (start_ns + S // 3, start_ns + S):
+            found = channel.curve.energy_between(start_ns, end_ns)
+            assert found.missing_s == 0
+            ratios.append(abs(found.energy_j - meter.true_energy_j(start_ns, end_ns)) / found.u_j)
+    assert max(ratios) <= 3.0
+    assert sum(ratio <= 2.0 for ratio in ratios) >= 0.95 * len(ratios)
+
+
 def test_the_first_point_of_a_register_that_was_read_seldom_at_first_is_as_sure_as_it_says():
     """Between the first polls it moves once or twice, and which of both may not be known."""
     away_ns, half_ns = [], []
