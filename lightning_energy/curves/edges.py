@@ -211,6 +211,7 @@ class CounterEdges:
         self.finish()
         self._segment = None
         self.line.restart()
+        self.line.forget_intervals()
         self._look_ahead()
 
     def _break(self, reading: Reading, why: str) -> bool:
@@ -274,7 +275,7 @@ class CounterEdges:
         if time_ns <= end_ns:
             time_ns = end_ns + 1
         if quality != "missing" and (time_ns - end_ns) * NS >= SHORTEST_S:
-            _share_out(curve, self.beside, self._info, time_ns, rise_j)
+            self._share_out(segment, time_ns, rise_j)
             end_j = max(end_j, curve.end_j)
         curve.add(time_ns, end_j, half_width_ns=half_ns, quality=quality, u_j=u_j)
         segment.placed_ns, segment.placed_j = time_ns, edge.register_j
@@ -295,7 +296,7 @@ class CounterEdges:
     def _before(self, segment: Segment, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
         """Time of the update before a segment's first edge, and half its bracket; see :func:`_previous_update`."""
         period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
-        spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
+        spread_ns = self.line.interval_half_ns if self._stood else period_ns  # it may well move more often
         return _previous_update(segment, time_ns, half_ns, last_ns, period_ns=period_ns, spread_ns=spread_ns)
 
     def _begin(self, rise_j: float, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
@@ -313,6 +314,20 @@ class CounterEdges:
         else:
             return _by_time(curve, _Interval(rise_j, quality), before_ns, before_half_ns, time_ns)
         return _Interval(rise_j, quality)
+
+    def _share_out(self, segment: Segment, end_ns: int, rise_j: float) -> None:
+        """Put knots where the power was read since the last one: the interval's joules lie as the powers say.
+
+        How many joules of a first interval there are to share out is no surer than when it began.
+        """
+        curve, info = self.curve, self._info
+        start_ns, start_j = curve.end_ns or end_ns, curve.end_j
+        late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
+        half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
+        if segment.placed_ns is None and segment.before is not None:
+            half_ns = max(half_ns, segment.before[1])
+        for time_ns, energy_j in self.beside.between(start_ns, end_ns, rise_j):
+            curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
 
     def _by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
         """Date an edge by the line, and let the line learn from the edge.
@@ -381,22 +396,13 @@ def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int
     return _Interval(mean_w * after_s, "integrated" if whole.quality == "measured" else whole.quality, u_j)
 
 
-def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:
-    """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
-    start_ns, start_j = curve.end_ns or end_ns, curve.end_j
-    late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
-    half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
-    for time_ns, energy_j in beside.between(start_ns, end_ns, rise_j):
-        curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
-
-
 def _previous_update(
     segment: Segment, time_ns: int, half_ns: int, last_ns: int, *, period_ns: float, spread_ns: float
 ) -> tuple[int, int]:
     """Time at which a register took the value that the poll at ``last_ns`` still saw, and half its bracket.
 
-    A whole number of periods before the first edge; and no later than the first poll of the segment, which saw that
-    value already, but no more than a period earlier.
+    A whole number of periods before the first edge; and no later than the end of the first poll of the segment, which
+    saw that value already, but no more than a period before its begin.
 
     Args:
         segment: the register's.
@@ -410,7 +416,7 @@ def _previous_update(
     most = max(1, math.ceil((time_ns + half_ns - last_ns) / shortest_ns))  # updates since that value was taken
     fewest = max(1, math.ceil((time_ns - half_ns - last_ns) / longest_ns))
     low_ns, high_ns = time_ns - half_ns - most * longest_ns, time_ns + half_ns - fewest * shortest_ns
-    low_ns, high_ns = max(low_ns, first_ns - longest_ns), min(high_ns, first_ns)
+    low_ns, high_ns = max(low_ns, first_ns - longest_ns), min(high_ns, segment.first_end_ns)
     if low_ns > high_ns:  # the period is less well known than it seems
-        low_ns, high_ns = first_ns - period_ns, first_ns
-    return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
+        low_ns, high_ns = first_ns - period_ns, segment.first_end_ns
+    return round((low_ns + high_ns) / 2), max(math.ceil((high_ns - low_ns) / 2), half_ns)

@@ -101,6 +101,7 @@ class Segment:
         last_ns: when the previous poll began.
         last_end_ns: when it ended.
         first_ns: when the first poll began.
+        first_end_ns: when it ended: it may have seen a move until then.
         register_j: value at the last edge, or at the first poll.
         edge_ns: time of the last edge, as known best; ``None`` before the first.
         half_ns: half the bracket of that time.
@@ -116,6 +117,7 @@ class Segment:
     def __init__(self, first: Reading) -> None:
         self.last_ns, self.last_end_ns = first.start_ns, first.end_ns
         self.first_ns = self.old_seen_ns = first.start_ns
+        self.first_end_ns = first.end_ns
         self.register_j = self.placed_j = first.register_j or 0.0
         self.edge_ns: int | None = None
         self.half_ns = 0

@@ -73,6 +73,7 @@ class UpdateLine:
         self._last_fit = _LastFit()
         self._is_known = False  # the period: a straight line went well through edges enough
         self._least_ns, self._most_ns = 0.0, math.inf  # of the period, as polls saw a value stand still, and gone
+        self._stood_ns, self._gone_ns = 0.0, math.inf  # the longest interval at least, the shortest one at most
         self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
 
     @property
@@ -115,6 +116,7 @@ class UpdateLine:
 
     def _limit(self, still_ns: float, lasted_ns: float) -> None:
         """Take the limits of one interval between two updates: where those of others contradict, it has changed."""
+        self._stood_ns, self._gone_ns = max(self._stood_ns, still_ns), min(self._gone_ns, lasted_ns)
         if still_ns > self._most_ns:
             self._most_ns = lasted_ns
         if lasted_ns < self._least_ns:
@@ -208,6 +210,16 @@ class UpdateLine:
         """Longest age of a value, where no good line tells the period; 0 where one does."""
         is_known = self._is_known or self.residual_ns < KNOWN * (self.period_ns or 0.0)
         return 0.0 if is_known else self._most_ns
+
+    @property
+    def interval_half_ns(self) -> float:
+        """Largest error of the period as the length of a single interval: others were seen that differ from it."""
+        period_ns = self.period_ns or self._stood_ns  # a single edge says nothing of it
+        return max(self.period_half_ns, self._stood_ns - period_ns, period_ns - self._gone_ns)
+
+    def forget_intervals(self) -> None:
+        """Forget the longest and the shortest interval: the register stood still, or was reset."""
+        self._stood_ns, self._gone_ns = 0.0, math.inf
 
     def is_longer(self, still_ns: int) -> bool:
         """Return true if a register that stood still for so long must have a longer period than the line has."""
