@@ -211,6 +211,7 @@ class CounterEdges:
         self.finish()
         self._segment = None
         self.line.restart()
+        self.line.forget_intervals()
         self._look_ahead()
 
     def _break(self, reading: Reading, why: str) -> bool:
@@ -247,7 +248,7 @@ class CounterEdges:
 
     def _learn(self, time_ns: int, half_ns: int, edge: Edge) -> None:
         """Let the line go through an edge as well."""
-        self.line.add(time_ns, half_ns, edge.still_ns)
+        self.line.add(time_ns, half_ns, edge.still_ns, edge.lasted_ns)
         if self._info.update_period_s is None and self.line.period_ns is not None:
             period_s = self.line.period_ns * NS
             # few edges may be close by chance: no reason to poll as if the register moved all the time
@@ -256,16 +257,15 @@ class CounterEdges:
 
     def _place(self, segment: Segment, edge: Edge) -> None:
         """Put the knot of one edge; the first of a segment also says when the value before it began."""
-        time_ns, half_ns = _bracket(edge, self.period, self.line)
-        by_line = self._by_line(segment, edge, time_ns, half_ns)
-        if by_line is not None and by_line[1] < half_ns:
-            time_ns, half_ns = by_line
-        segment.edge_ns, segment.half_ns = time_ns, half_ns
+        time_ns, half_ns = segment.edge_ns, segment.half_ns = self._dated(segment, edge)
+        if segment.placed_ns is None:
+            segment.first_edge = segment.first_edge or (time_ns, half_ns, edge.last_ns)
+            segment.before = self._before(segment, *segment.first_edge)
         if segment.is_vague(time_ns, half_ns, self.period.oldest_ns):
             return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
-        if segment.placed_ns is None:
-            interval = self._begin(segment, edge, time_ns, half_ns)
+        if segment.placed_ns is None and segment.before is not None:
+            interval = self._begin(rise_j, *segment.before, time_ns)
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
             rise_j, quality, u_j = interval
@@ -275,24 +275,38 @@ class CounterEdges:
         if time_ns <= end_ns:
             time_ns = end_ns + 1
         if quality != "missing" and (time_ns - end_ns) * NS >= SHORTEST_S:
-            _share_out(curve, self.beside, self._info, time_ns, rise_j)
+            self._share_out(segment, time_ns, rise_j)
             end_j = max(end_j, curve.end_j)
         curve.add(time_ns, end_j, half_width_ns=half_ns, quality=quality, u_j=u_j)
         segment.placed_ns, segment.placed_j = time_ns, edge.register_j
 
-    def _begin(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> _Interval:
+    def _dated(self, segment: Segment, edge: Edge) -> tuple[int, int]:
+        """Time of an edge and half its bracket, by the line where that says more."""
+        time_ns, half_ns = _bracket(edge, self.period, self.line)
+        by_line = self._by_line(segment, edge, time_ns, half_ns)
+        if by_line is not None and by_line[1] < half_ns:
+            return by_line
+        oldest_ns = self.line.oldest_ns if self._info.update_period_s is None else 0.0
+        if oldest_ns:  # a period that no good line shows says too little of how old the value is
+            low_ns, high_ns = max(edge.low_ns, edge.start_ns - oldest_ns), time_ns + half_ns
+            if low_ns < time_ns - half_ns:
+                return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
+        return time_ns, half_ns
+
+    def _before(self, segment: Segment, time_ns: int, half_ns: int, last_ns: int) -> tuple[int, int]:
+        """Time of the update before a segment's first edge, and half its bracket; see :func:`_previous_update`."""
+        period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
+        spread_ns = self.line.interval_half_ns if self._stood else period_ns  # it may well move more often
+        return _previous_update(segment, time_ns, half_ns, last_ns, period_ns=period_ns, spread_ns=spread_ns)
+
+    def _begin(self, rise_j: float, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
         """Put the knot of the update before a segment's first edge.
 
         Returns:
-            The interval from the last knot. Where that lies behind the update before, only a part of the rise belongs
-            to it, and nobody knows which: behind a time that is missing, it is missing, too.
+            The interval from the last knot to ``time_ns``. Where that lies behind the update before, only a part of the
+            rise belongs to it, and nobody knows which: behind a time that is missing, it is missing, too.
         """
-        curve, rise_j, quality = self.curve, edge.register_j - segment.placed_j, self._info.quality
-        period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
-        spread_ns = self.line.period_half_ns if self._stood else period_ns  # it may well move more often
-        before_ns, before_half_ns = _previous_update(
-            segment, time_ns, half_ns, edge.last_ns, period_ns=period_ns, spread_ns=spread_ns
-        )
+        curve, quality = self.curve, self._info.quality
         if curve.end_ns is None:
             curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
         elif before_ns > curve.end_ns:
@@ -300,6 +314,20 @@ class CounterEdges:
         else:
             return _by_time(curve, _Interval(rise_j, quality), before_ns, before_half_ns, time_ns)
         return _Interval(rise_j, quality)
+
+    def _share_out(self, segment: Segment, end_ns: int, rise_j: float) -> None:
+        """Put knots where the power was read since the last one: the interval's joules lie as the powers say.
+
+        How many joules of a first interval there are to share out is no surer than when it began.
+        """
+        curve, info = self.curve, self._info
+        start_ns, start_j = curve.end_ns or end_ns, curve.end_j
+        late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
+        half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
+        if segment.placed_ns is None and segment.before is not None:
+            half_ns = max(half_ns, segment.before[1])
+        for time_ns, energy_j in self.beside.between(start_ns, end_ns, rise_j):
+            curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
 
     def _by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
         """Date an edge by the line, and let the line learn from the edge.
@@ -368,22 +396,13 @@ def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int
     return _Interval(mean_w * after_s, "integrated" if whole.quality == "measured" else whole.quality, u_j)
 
 
-def _share_out(curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float) -> None:
-    """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
-    start_ns, start_j = curve.end_ns or end_ns, curve.end_j
-    late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
-    half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
-    for time_ns, energy_j in beside.between(start_ns, end_ns, rise_j):
-        curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
-
-
 def _previous_update(
     segment: Segment, time_ns: int, half_ns: int, last_ns: int, *, period_ns: float, spread_ns: float
 ) -> tuple[int, int]:
     """Time at which a register took the value that the poll at ``last_ns`` still saw, and half its bracket.
 
-    A whole number of periods before the first edge; and no later than the first poll of the segment, which saw that
-    value already, but no more than a period earlier.
+    A whole number of periods before the first edge; and no later than the end of the first poll of the segment, which
+    saw that value already, but no more than a period before its begin.
 
     Args:
         segment: the register's.
@@ -397,7 +416,7 @@ def _previous_update(
     most = max(1, math.ceil((time_ns + half_ns - last_ns) / shortest_ns))  # updates since that value was taken
     fewest = max(1, math.ceil((time_ns - half_ns - last_ns) / longest_ns))
     low_ns, high_ns = time_ns - half_ns - most * longest_ns, time_ns + half_ns - fewest * shortest_ns
-    low_ns, high_ns = max(low_ns, first_ns - longest_ns), min(high_ns, first_ns)
+    low_ns, high_ns = max(low_ns, first_ns - longest_ns), min(high_ns, segment.first_end_ns)
     if low_ns > high_ns:  # the period is less well known than it seems
-        low_ns, high_ns = first_ns - period_ns, first_ns
-    return round((low_ns + high_ns) / 2), math.ceil((high_ns - low_ns) / 2)
+        low_ns, high_ns = first_ns - period_ns, segment.first_end_ns
+    return round((low_ns + high_ns) / 2), max(math.ceil((high_ns - low_ns) / 2), half_ns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ AGREE = 0.25  # share of an interval by which two intervals of one period differ
 # Half the bracket of an edge that gives no knot, as a share of the time since the last one: the register may have moved
 # at any moment since then. The same where the call was held up for periods: it may have looked at its begin or its end.
 VAGUE, HELD_UP = 0.9, 0.5
+FIRST = 0.5  # the same of both halves around the first interval, whose power is known no better than its length
 SHARP = 0.35  # share of an interval that a bracket takes, at most, where polls were frequent enough
 
 
@@ -37,6 +39,7 @@ class Edge:
         start_ns: when the poll that saw the new value began.
         high_ns: when that poll ended.
         still_ns: how long the old value had been seen.
+        lasted_ns: how long the old value can have lasted, at most.
     """
 
     register_j: float
@@ -45,6 +48,7 @@ class Edge:
     start_ns: int
     high_ns: int
     still_ns: int
+    lasted_ns: int = sys.maxsize
 
 
 def is_settled(early: Sequence[Edge]) -> bool:
@@ -97,12 +101,15 @@ class Segment:
         last_ns: when the previous poll began.
         last_end_ns: when it ended.
         first_ns: when the first poll began.
+        first_end_ns: when it ended: it may have seen a move until then.
         register_j: value at the last edge, or at the first poll.
         edge_ns: time of the last edge, as known best; ``None`` before the first.
         half_ns: half the bracket of that time.
         call_ns: duration of the poll that saw it.
         old_seen_ns: when the poll began that last saw the value before the last edge.
         early: edges that wait until the period is settled; ``None`` from then on.
+        first_edge: its time, half its bracket, and the end of the last poll of the value before; ``None`` before it.
+        before: time of the update before that, and half its bracket, as known best.
         placed_ns: time of the last knot; ``None`` before the first.
         placed_j: value at that knot.
     """
@@ -110,18 +117,24 @@ class Segment:
     def __init__(self, first: Reading) -> None:
         self.last_ns, self.last_end_ns = first.start_ns, first.end_ns
         self.first_ns = self.old_seen_ns = first.start_ns
+        self.first_end_ns = first.end_ns
         self.register_j = self.placed_j = first.register_j or 0.0
         self.edge_ns: int | None = None
         self.half_ns = 0
         self.call_ns = 0
         self.early: list[Edge] | None = []
+        self.first_edge: tuple[int, int, int] | None = None
+        self.before: tuple[int, int] | None = None
         self.placed_ns: int | None = None
         self._new_seen_ns = first.end_ns  # when the poll ended that first saw the present value
 
     def edge(self, reading: Reading, register_j: float) -> Edge:
         """Note that ``reading`` saw a new value, which the poll before it did not see yet."""
         start_ns, end_ns, last_ns = reading.start_ns, reading.end_ns, self.last_ns
-        edge = Edge(register_j, last_ns, self.last_end_ns, start_ns, end_ns, last_ns - self._new_seen_ns)
+        still_ns, lasted_ns = last_ns - self._new_seen_ns, sys.maxsize
+        if self.edge_ns is not None:
+            lasted_ns = end_ns - self.old_seen_ns
+        edge = Edge(register_j, last_ns, self.last_end_ns, start_ns, end_ns, still_ns, lasted_ns)
         self._new_seen_ns, self.old_seen_ns = end_ns, last_ns
         self.register_j, self.call_ns = register_j, end_ns - start_ns
         self.last_ns, self.last_end_ns = start_ns, end_ns
@@ -134,7 +147,8 @@ class Segment:
     def is_vague(self, time_ns: int, half_ns: int, period_ns: int) -> bool:
         """Return true if a knot there would say less than a straight line from the last one to the next."""
         if self.placed_ns is None:
-            return False
+            before_ns, before_half_ns = self.before or (0, 0)
+            return before_half_ns + half_ns > FIRST * (time_ns - before_ns)
         return half_ns > (VAGUE if half_ns <= period_ns else HELD_UP) * (time_ns - self.placed_ns)
 
     def take_early(self) -> list[Edge]:

@@ -27,6 +27,7 @@ BENDS = 3.0  # distance of a part of the edges from the line, in standard errors
 BEND_EDGES = 16  # most edges that show no bend
 MOST_BRACKETS = 2.0  # halves of its bracket, for which an edge counts at most there
 SHARP = 3.0  # brackets, in those of the sharpest interval's ends, of intervals that tell the period of few edges
+AMBIGUOUS = 1.5  # ratio of the period's limits from which on several periods may explain the edges
 LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
 
 
@@ -71,6 +72,8 @@ class UpdateLine:
         self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
         self._last_fit = _LastFit()
         self._is_known = False  # the period: a straight line went well through edges enough
+        self._least_ns, self._most_ns = 0.0, math.inf  # of the period, as polls saw a value stand still, and gone
+        self._stood_ns, self._gone_ns = 0.0, math.inf  # the longest interval at least, the shortest one at most
         self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
 
     @property
@@ -78,14 +81,16 @@ class UpdateLine:
         """True once the line has a phase and a residual, not just a period."""
         return self.period_ns is not None and self.residual_ns < math.inf
 
-    def add(self, time_ns: int, half_width_ns: int, still_ns: int = 0) -> None:
+    def add(self, time_ns: int, half_width_ns: int, still_ns: int = 0, lasted_ns: float = math.inf) -> None:
         """Take one edge; between edges that skip updates, these are counted by the period known so far.
 
         Args:
             time_ns: the middle of the edge's bracket.
             half_width_ns: half that bracket.
             still_ns: how long the register was seen standing still before the edge.
+            lasted_ns: how long it can have stood still there, at most.
         """
+        self._limit(still_ns, lasted_ns)
         if self.is_longer(still_ns):
             self._longer_ns.append(still_ns)
             is_sure = still_ns > LONGER * (self.period_ns or 0.0) + STRAYS * self.residual_ns
@@ -108,6 +113,15 @@ class UpdateLine:
             self.edges <= 2 * FIT_MINIMUM or index - self._last_fit.index >= FIT_EVERY
         ):
             self._fit()
+
+    def _limit(self, still_ns: float, lasted_ns: float) -> None:
+        """Take the limits of one interval between two updates: where those of others contradict, it has changed."""
+        self._stood_ns, self._gone_ns = max(self._stood_ns, still_ns), min(self._gone_ns, lasted_ns)
+        if still_ns > self._most_ns:
+            self._most_ns = lasted_ns
+        if lasted_ns < self._least_ns:
+            self._least_ns = still_ns
+        self._least_ns, self._most_ns = max(self._least_ns, still_ns), min(self._most_ns, lasted_ns)
 
     def _fit(self) -> None:
         self._last_fit.index = self._index[-1]
@@ -133,6 +147,18 @@ class UpdateLine:
         self.period_ns = float(intervals_ns[single].mean()) if single.any() else one_ns
         most_ns = float(np.max(widest_ns, where=single, initial=0.0)) or one_ns
         self.period_half_ns = 2.0 * most_ns / max(int(single.sum()), 1)
+        self.period_ns = min(max(self.period_ns, self._least_ns), self._most_ns)
+        self._keep_half()
+
+    def _keep_half(self) -> None:
+        """Let a period that no good line shows be as unsure as its limits are wide, where those are far apart.
+
+        Several periods explain the edges then: one of them says nothing of the others.
+        """
+        period_ns = self.period_ns or 0.0
+        if self._most_ns > AMBIGUOUS * self._least_ns:
+            widest_ns = max(min(self._most_ns, 2.0 * period_ns) - period_ns, period_ns - self._least_ns)
+            self.period_half_ns = max(self.period_half_ns, widest_ns)
 
     def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
         """Fit by weighted least squares, written out: numpy's own take several times as long, twenty times a second."""
@@ -161,6 +187,8 @@ class UpdateLine:
         self._phase_ns = origin_ns + intercept - slope * self._index[0]
         self.residual_ns = float(residual[math.ceil(MOST * (self.edges - 1))])
         self._is_known, self.is_guess = self.residual_ns < KNOWN * self.period_ns, False
+        if not self._is_known:
+            self._keep_half()
         if bends:
             self._forget_half()
 
@@ -176,6 +204,22 @@ class UpdateLine:
     def longer_ns(self) -> int:
         """Time by which an interval may be longer than the period: one update is early, the next late; 0 unknown."""
         return math.ceil(2.0 * self.residual_ns) if self.residual_ns < math.inf else 0
+
+    @property
+    def oldest_ns(self) -> float:
+        """Longest age of a value, where no good line tells the period; 0 where one does."""
+        is_known = self._is_known or self.residual_ns < KNOWN * (self.period_ns or 0.0)
+        return 0.0 if is_known else self._most_ns
+
+    @property
+    def interval_half_ns(self) -> float:
+        """Largest error of the period as the length of a single interval: others were seen that differ from it."""
+        period_ns = self.period_ns or self._stood_ns  # a single edge says nothing of it
+        return max(self.period_half_ns, self._stood_ns - period_ns, period_ns - self._gone_ns)
+
+    def forget_intervals(self) -> None:
+        """Forget the longest and the shortest interval: the register stood still, or was reset."""
+        self._stood_ns, self._gone_ns = 0.0, math.inf
 
     def is_longer(self, still_ns: int) -> bool:
         """Return true if a register that stood still for so long must have a longer period than the line has."""

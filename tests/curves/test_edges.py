@@ -303,6 +303,76 @@ def test_a_second_without_polls_soon_after_the_first_does_not_spoil_the_first_po
     assert within >= 97
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+def test_polls_that_all_come_late_leave_no_figure_far_surer_than_it_is(period_s):
+    """A board of 20 ms that is polled five times a second has any period: none of them may narrow its points."""
+    ratios = []
+    for seed in range(100):
+        rng, clock, lock = random.Random(seed), VirtualClock(), threading.RLock()
+        meter = ReplayMeter(100.0, counter_period_s=period_s, clock=clock, info=SEEING)
+        meter.open()
+        clock.now_ns += rng.randrange(S)
+        channel, start_ns = Channel(meter, SEEING, clock=clock), clock.now_ns
+        while (channel.curve.end_ns or 0) < start_ns + 2 * S:
+            clock.now_ns = max(channel.due_ns, clock.now_ns) + round(rng.expovariate(1 / 0.2) * S)
+            channel.poll(lock)
+        start_ns = max(start_ns, channel.curve.start_ns)
+        for end_ns in (start_ns + S // 3, start_ns + S):
+            found = channel.curve.energy_between(start_ns, end_ns)
+            assert found.missing_s == 0
+            ratios.append(abs(found.energy_j - meter.true_energy_j(start_ns, end_ns)) / found.u_j)
+    assert max(ratios) <= 3.0
+    assert sum(ratio <= 2.0 for ratio in ratios) >= 0.95 * len(ratios)
+
+
+def test_powers_that_share_out_a_first_interval_are_no_surer_than_its_beginning():
+    """The register moved once before two seconds without polls: its period may be as long."""
+    clock, lock = VirtualClock(), threading.RLock()
+    meter = ReplayMeter([(0.213, 400.0), (0.104, 80.0)], counter_period_s=0.1, clock=clock, info=SEEING)
+    meter.open()
+    clock.now_ns += S + 800_000
+    channel, begin_ns, is_over = Channel(meter, SEEING, clock=clock), clock.now_ns, False
+    while (channel.curve.end_ns or 0) < begin_ns + 4 * S:
+        clock.now_ns = max(channel.due_ns, clock.now_ns + S // 50_000)
+        if not is_over and clock.now_ns > begin_ns + S // 5:
+            is_over, clock.now_ns = True, clock.now_ns + 2 * S
+            channel.plan.begin_anew()
+        channel.poll(lock)
+    found = channel.curve.energy_between(begin_ns, begin_ns + 4 * S)
+    assert abs(found.energy_j - meter.true_energy_j(begin_ns, begin_ns + 4 * S)) <= 2 * found.u_j
+
+
+class SlowAtFirst(ReplayMeter):
+    """Its first calls take up to 30 ms, at whose end they look."""
+
+    def __init__(self, seed, clock):
+        super().__init__(100.0, counter_period_s=0.02, clock=clock, info=SEEING)
+        self.clock, self.rng, self.slow_calls = clock, random.Random(seed), 3
+
+    def read(self):
+        start_ns = self.clock.now_ns
+        if self.slow_calls:
+            self.slow_calls -= 1
+            self.clock.now_ns += self.rng.randrange(S // 1000, S * 3 // 100)
+        return dataclasses.replace(super().read(), start_ns=start_ns)
+
+
+def test_a_first_call_that_takes_long_may_have_seen_a_move_until_its_end():
+    for seed in range(30):
+        clock, lock = VirtualClock(), threading.RLock()
+        meter = SlowAtFirst(seed, clock)
+        meter.open()
+        clock.now_ns += random.Random(seed).randrange(S)
+        channel, begin_ns = Channel(meter, SEEING, clock=clock), clock.now_ns
+        while (channel.curve.end_ns or 0) < begin_ns + S // 2:
+            clock.now_ns = max(channel.due_ns, clock.now_ns + S // 50_000)
+            channel.poll(lock)
+        start_ns, end_ns = channel.curve.start_ns, begin_ns + S // 2
+        found = channel.curve.energy_between(start_ns, end_ns)
+        assert abs(found.energy_j - meter.true_energy_j(start_ns, end_ns)) <= 2.5 * found.u_j
+
+
 def test_the_first_point_of_a_register_that_was_read_seldom_at_first_is_as_sure_as_it_says():
     """Between the first polls it moves once or twice, and which of both may not be known."""
     away_ns, half_ns = [], []

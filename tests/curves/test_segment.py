@@ -75,8 +75,11 @@ def test_an_edge_that_may_be_anywhere_since_the_last_knot_is_vague(time_ms, half
     assert placed(at_ms=100).is_vague(time_ms * MS, half_ms * MS, 102 * MS) is vague
 
 
-def test_the_first_knot_of_a_segment_is_never_vague():
-    assert not Segment(Reading(0, 0, register_j=1.0)).is_vague(100 * MS, 90 * MS, 102 * MS)
+@pytest.mark.parametrize(("before_half_ms", "vague"), [(40, False), (50, True)])
+def test_the_first_interval_of_a_segment_is_vague_where_its_ends_are_not_known_well(before_half_ms, vague):
+    segment = Segment(Reading(0, 0, register_j=1.0))
+    segment.before = (0, before_half_ms * MS)
+    assert segment.is_vague(100 * MS, 5 * MS, 102 * MS) is vague
 
 
 def test_a_register_stands_still_from_when_it_surely_has_moved():
