@@ -275,7 +275,10 @@ def contents(
             _add_lines(sums, due, rows, sharing, groups, by_line=held.is_known, with_time=False)
         tail.add_line(sums, groups)
     else:
-        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, None if known is None else known[0])
+        kernels = state.split.kernels if sharing.kernels_w else []  # each with powers of its own
+        later_s = [(k.lag_s + k.ema_s) - (kernels[0].lag_s + kernels[0].ema_s) for k in kernels]
+        since = None if known is None else known[0]
+        ahead = tail.ahead(len(due.stage), sharing.found.kernel.ema_s, since, later_s)
         if known is not None:
             sums.fitted = known[1].going_on(ahead, lambda: held.stretches)
         else:

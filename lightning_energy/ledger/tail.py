@@ -16,6 +16,8 @@ from lightning_energy.ledger.uncertainty import SQRT3
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from lightning_energy.ledger.held import Held
@@ -66,20 +68,21 @@ class Tail:
         self._known = (cut_ns[:-1] < until_ns) & (last_quality != MISSING)
         self._quality = np.where(self._known, last_quality, MISSING)
 
-    def ahead(self, width: int, ema_s: float = 0.0, since: Since | None = None) -> Ahead:
+    def ahead(self, width: int, ema_s: float = 0.0, since: Since | None = None, later_s: Sequence[float] = ()) -> Ahead:
         """The seconds of classes in it, for powers to go on with, parts of phases apart.
 
         Args:
             width: the number of classes.
             ema_s: time constant of the counter's smoothing: the last of what was before is still to be shown.
             since: the same time, where it was looked at already.
+            later_s: how much later the counter is by each kernel than by the first; empty where there is only that.
         """
         known_ns = self._cut_ns[1:][self._known]
         if not known_ns.size:
             return Ahead(np.empty(0, dtype=np.int64), np.empty((0, width)))
         at_ns, until_ns = self._cut_ns.item(0), known_ns.item(-1)
         since = Since.of(self._held, at_ns, ema_s) if since is None else since
-        return since.ahead(until_ns - at_ns, width)
+        return since.ahead(until_ns - at_ns, width, later_s)
 
     def add_time(self, sums: Sums) -> None:
         """Add its times to ``sums``."""

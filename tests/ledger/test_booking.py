@@ -14,6 +14,7 @@ from lightning_energy.ledger.how_shared import how_shared
 from lightning_energy.ledger.ledger import Ledger
 from lightning_energy.ledger.sharing.delay import MOST_HELD
 from lightning_energy.meters import ReplayMeter
+from tests.ledger.plays import INFO, START, Clock, S
 from tests.sim.virtual_run import PHASES, Sensor, Work, play
 from tests.sim.watched import by_channels
 
@@ -82,3 +83,37 @@ def test_the_delay_is_looked_for_no_longer_where_many_marks_are_held(monkeypatch
     whole = [k for k, kind in enumerate(result.kind) if kind == "run"]
     for k in whole:
         assert abs(result.found_j[k] - result.true_j[k]) <= 3 * result.u_j[k]
+
+
+def until_now(seed: int, lag_s: float) -> tuple[float, float, float, float]:
+    """Joules of 0.9 s of steps after idle time, their u, the truth, and what a delay makes that is off by its u."""
+    rng, idle_s, end_s = np.random.default_rng(seed), 0.7, 1.6
+    clock, curve = Clock(), Curve(INFO)
+    ledger = Ledger([curve], clock=clock)
+    duration_s = np.tile([0.0425, 0.0075], 20) * (1 + 0.03 * rng.standard_normal(40))
+    power_w = np.tile([300.0, 90.0], 20) * (1 + 0.05 * rng.standard_normal(40))
+    cut_s = np.concatenate([[-1.0], idle_s + np.concatenate([[0.0], np.cumsum(duration_s)])])
+    joules = np.concatenate([[0.0], np.cumsum(np.diff(cut_s) * [60.0, *power_w])])
+    events = [(s, ("step", "gap")[k % 2]) for k, s in enumerate(cut_s[1:])]
+    events += [(s, "") for s in np.arange(0.02 * rng.random(), end_s, 0.02)]
+    for at_s, what in sorted(events):
+        clock.now_ns = START + round(at_s * S)
+        if what and at_s < end_s:
+            ledger.mark(ledger.code(0, "train", what))
+        elif at_s < end_s:
+            curve.add(clock.now_ns, float(np.interp(at_s - lag_s, cut_s, joules)), half_width_ns=1_500_000)
+    clock.now_ns = START + round(end_s * S)
+    found = ledger.totals().energy()
+    assert found.energy_j is not None
+    true_j = float(np.diff(np.interp([idle_s, end_s], cut_s, joules))[0])
+    u_lag_s = ledger.books[0].sharing.found.u_lag_s
+    return found.energy_j, found.u_j, true_j, u_lag_s * (true_j / (end_s - idle_s) - 60.0)
+
+
+def test_energy_until_now_is_as_unsure_as_the_delay_is():
+    """A late counter has shown less of it: a first epoch's energy was up to 11 u too small."""
+    for seed in range(6):
+        _, u_j, _, by_delay_j = until_now(seed, 0.1)
+        assert 0.8 * by_delay_j < u_j < 1.6 * by_delay_j
+        energy_j, u_j, true_j, _ = until_now(seed, 0.03)
+        assert abs(energy_j - true_j) < 1.1 * u_j

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lightning_energy.ledger.sharing.sharing import Sharing
     from lightning_energy.ledger.sharing.split import Split
 
-__all__ = ["NOTHING_AHEAD", "SMOOTHED", "Ahead", "Beside", "Contents", "load_scatter", "smoothed_j2"]
+__all__ = ["NOTHING_AHEAD", "SMOOTHED", "Ahead", "Beside", "Contents", "Later", "load_scatter", "smoothed_j2"]
 
 ON_THE_BRIDGE = 0.7
 """Part of the residuals' variance that is power which wanders inside intervals; 1 was too wide, 0.5 too narrow."""
@@ -72,6 +72,20 @@ def smoothed_j2(kernel: Kernel, of_load: float, length_s: float) -> float:
     return SMOOTHED * kernel.ema_s * of_load / kernel.shown_scatter(length_s)
 
 
+class Later(NamedTuple):
+    """Time that a counter's last update does not show by other kernels, but by the first one.
+
+    Attributes:
+        seconds_s: by kernel, of some accounts' classes, shape (kernels, columns); negative where it shows more.
+        account: place of the account of each column in :attr:`Ahead.code`.
+        of_class: its class.
+    """
+
+    seconds_s: NDArray[np.float64]
+    account: NDArray[np.intp]
+    of_class: NDArray[np.int64]
+
+
 class Ahead(NamedTuple):
     """Time behind a counter's last update, for which the powers are supposed to go on.
 
@@ -82,6 +96,7 @@ class Ahead(NamedTuple):
         line_j: joules of each by a straight line through updates that are not booked; empty without any.
         behind_s: seconds of each behind the very last update; empty: all of ``seconds_s``.
         shared_s: seconds of each before that.
+        later: for each kernel, where there are several, what the very last update shows less by it than by the first.
     """
 
     code: NDArray[np.int64]
@@ -89,6 +104,19 @@ class Ahead(NamedTuple):
     line_j: NDArray[np.float64] = np.empty(0)
     behind_s: NDArray[np.float64] = np.empty(0)
     shared_s: NDArray[np.float64] = np.empty(0)
+    later: Later | None = None
+
+    def by_kernel(self, powers_w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Joules of the accounts by each kernel: by one that is later, the last update shows less.
+
+        Args:
+            powers_w: the powers of all classes by each, shape (kernels, classes).
+        """
+        result: NDArray[np.float64] = powers_w @ self.seconds_s.T
+        if self.later is not None:
+            later_s, account, of_class = self.later
+            np.add.at(result.T, account, (later_s * powers_w[:, of_class]).T)
+        return result
 
     def unknown_s(self, wanted: NDArray[np.bool_]) -> tuple[float, float]:
         """Seconds of some accounts that no update shows, and those of a Brownian bridge between updates.
@@ -201,7 +229,7 @@ class Contents:
             energy_j[code] += ahead.line_j
         if self._beside_w is not None:
             powers_w, closer = self._beside_w
-            by_kernel = powers_w @ ahead.seconds_s.T
+            by_kernel = ahead.by_kernel(powers_w)
             if closer is None:
                 slopes[:, code] += _changes(by_kernel)
             else:
