@@ -10,7 +10,6 @@ import numpy as np
 from lightning_energy.ledger.accounts import OUTSIDE
 from lightning_energy.ledger.distinct import distinct_places
 from lightning_energy.ledger.sharing.contents import Ahead, Later
-from lightning_energy.ledger.sharing.timeline import in_seconds
 from lightning_energy.meters.units import NS
 
 if TYPE_CHECKING:
@@ -85,15 +84,16 @@ class Since(NamedTuple):
             width: the number of classes.
             later_s: how much later the counter is by each kernel than by the first; empty where there is only that.
         """
-        open_s = self.plain.at(in_seconds(np.array([until_ns])))[0] - self.shown_s
+        moments_s = np.array([until_ns * NS, *later_s])
+        if later_s:
+            moments_s[1:] = self.length_s - moments_s[1:]
+        at_s = self.plain.at(moments_s)
+        open_s = at_s[0] - self.shown_s
         code, account = distinct_places(self.columns.code)
         n, of_class = len(code), self.columns.of_class
         seconds_s = np.zeros((n, width))
         seconds_s[account, of_class] = open_s  # of each pair there is one column
-        later = None
-        if len(later_s):
-            moved_s = self.plain.at(self.length_s - np.array([0.0, *later_s]))
-            later = Later(moved_s[0] - moved_s[1:], account, of_class)
+        later = Later(at_s[1] - at_s[1:], account, of_class) if later_s else None
         if self.closed is None:
             return Ahead(code, seconds_s, later=later)
         mine_s, rise_j = self.closed
