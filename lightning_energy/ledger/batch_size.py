@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
-__all__ = ["describe", "first_size", "look", "place_of_size", "size_of"]
+__all__ = ["describe", "first_size", "look", "other_sizes", "place_of_size", "size_of"]
 
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
@@ -68,6 +68,24 @@ def look(batch: Any, loaders: Any = None, *, together: bool = False, is_sure: bo
     return found, found == sizes.batch_size
 
 
+def other_sizes(batch: Any, loaders: Any) -> list[int | None]:
+    """Numbers that may be that of samples as well as the first dimension, where a DataLoader has its own collate_fn.
+
+    They are the second dimension, if all tensors have the same, as with time first (else ``None``), and the lengths of
+    lists that may have one part for each sample.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> other_sizes(torch.zeros(4, 3), DataLoader([1], collate_fn=list)), other_sizes(torch.zeros(4, 3), None)
+        ([3], [])
+    """
+    if not Sizes.of([*_loaders(loaders)]).may_join:
+        return []
+    tensors = _Tensors(batch)
+    second = {t.shape[1] if t.ndim > 1 else None for t in tensors.sized}
+    return [second.pop() if len(second) == 1 else None, *tensors.alike, *map(len, tensors.lists)]
+
+
 def first_size(batch: Any) -> int | None:
     """The first dimension of the first tensor in a batch: its samples, once :func:`look` has seen one like it.
 
@@ -119,7 +137,7 @@ def describe(batch: Any) -> str:
     return f"{text} of {len(batch)}: {', '.join(type(part).__qualname__ for part in batch[:NAMED_PARTS])}{more}"
 
 
-def _parts(batch: Any) -> Iterable[Any]:
+def _parts(batch: Any) -> Collection[Any]:
     if isinstance(batch, PackedSequence):  # the first dimensions of its tensors are numbers of time steps
         return (torch.empty(int(batch.batch_sizes[0]), 1),)
     if isinstance(batch, (list, tuple)):
@@ -170,12 +188,16 @@ def _batch_size(loader: Any) -> int | None:
 
 
 class _Tensors:
-    """The tensors of a batch, what stands beside them, and the lists that hold nothing but tensors of one rank."""
+    """The tensors of a batch, what stands beside them, and the lists that hold nothing but tensors of one rank.
+
+    So many parts have the lists, too, of things of one form that have tensors, as samples do that nobody has joined.
+    """
 
     def __init__(self, batch: Any) -> None:
         self.sized: list[torch.Tensor] = []
         self.scalars = self.plain = 0
         self.lists: list[list[torch.Tensor]] = []
+        self.alike: list[int] = []
         self._parts = 0
         self._take(batch)
 
@@ -191,12 +213,31 @@ class _Tensors:
             return
         parts = _parts(part)
         is_list = isinstance(part, (list, tuple)) and not hasattr(part, "_fields")
+        if is_list and _are_alike(part):
+            self.alike.append(len(part))
         if is_list and parts and all(isinstance(p, torch.Tensor) for p in parts) and len({p.ndim for p in parts}) == 1:
             self.lists.append([*parts])
         if not is_list or any(isinstance(p, torch.Tensor) for p in parts):  # else a list with one for each sample
             self.plain += sum(isinstance(p, PLAIN) for p in parts)
         for p in parts:
             self._take(p)
+
+
+def _form(part: Any) -> Any:
+    """The form of what holds tensors, and the ranks of these; ``None``, which is like nothing, where it has none."""
+    if isinstance(part, torch.Tensor):
+        return part.ndim
+    keys = (*part,) if isinstance(part, Mapping) else ()
+    forms = (*map(_form, _parts(part)),)
+    return (type(part), keys, forms) if any(form is not None for form in forms) else None
+
+
+def _are_alike(parts: list[Any] | tuple[Any, ...]) -> bool:
+    """True for several things of one form that have tensors, and are none."""
+    if not 1 < len(parts) < MOST_PARTS or isinstance(parts[0], torch.Tensor):
+        return False
+    form = _form(parts[0])
+    return form is not None and all(_form(part) == form for part in parts)
 
 
 def _look(batch: Any, sizes: Sizes, *, is_sure: bool) -> int | str:
@@ -218,6 +259,8 @@ def _look(batch: Any, sizes: Sizes, *, is_sure: bool) -> int | str:
     if n == batch_size or is_sure:
         return n
     doubt = _doubt_joined(tensors, n, batch_size) if sizes.may_join else ""
+    if sizes.may_join or not sizes.is_batched:
+        doubt = doubt or _doubt_alike(tensors, n)
     if batch_size is None:
         doubt = doubt or _doubt_without(tensors, n, is_batched=sizes.is_batched)
     else:
@@ -241,6 +284,11 @@ def _doubt_joined(tensors: _Tensors, n: int, batch_size: int | None) -> str:
     if is_row or (n == 1 and any(t.numel() > 1 for t in tensors.sized)):
         return "may be samples that were joined into one row"
     return ""
+
+
+def _doubt_alike(tensors: _Tensors, n: int) -> str:
+    """The same where parts that are alike may be samples, which nobody has joined."""
+    return f"may be made of single samples, whose first dimension is {n}" if {*tensors.alike} - {n} else ""
 
 
 def _doubt_without(tensors: _Tensors, n: int, *, is_batched: bool) -> str:

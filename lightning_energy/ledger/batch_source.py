@@ -26,11 +26,13 @@ class Source(NamedTuple):
         loaders: the DataLoader, or the list, tuple or mapping of them; ``None`` where they are not known.
         is_changed: whether a hook of the user's stands between them and a step, which may change a batch.
         is_taken: whether a step takes its batches itself, from an iterator, and as many as it likes.
+        is_together: whether several loaders give their batches together, not one loader after the other.
     """
 
     loaders: Any = None
     is_changed: bool = False
     is_taken: bool = False
+    is_together: bool = False
 
 
 class Promised(NamedTuple):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.batch_size import describe
 from lightning_energy.ledger.batch_source import Source
-from lightning_energy.ledger.sample_count import SEVERAL, SampleCount, told
+from lightning_energy.ledger.sample_count import KEPT, SEVERAL, SampleCount, told
 from lightning_energy.meters.handlers import forgive, raised_by_handler
 from lightning_energy.meters.units import SAMPLES
 
@@ -68,10 +68,9 @@ class UnitCount:
 
     def add(self, batch: Any, batch_idx: int) -> None:
         """Count one batch. Never raises."""
-        if self._is_taken:
-            if batch_idx not in {0, self._last + 1}:
-                self.problem = self.problem or SEVERAL
-            self._last = batch_idx
+        if batch_idx not in {0, self._last + 1} and (self._is_taken or self._last >= 0):
+            self.problem = self.problem or (SEVERAL if self._is_taken else KEPT)
+        self._last = batch_idx
         if self.problem:
             return
         try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.batch_size import describe, first_size, look, place_of_size
+from lightning_energy.ledger.batch_size import describe, first_size, look, other_sizes, place_of_size
 from lightning_energy.ledger.batch_source import Source, promised
 from lightning_energy.meters.handlers import forgive, raised_by_handler
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from lightning_energy.ledger.batch_source import Promised
 
-__all__ = ["SEVERAL", "SampleCount", "told"]
+__all__ = ["KEPT", "SEVERAL", "SampleCount", "told"]
 
 FIRST_LOOKS = 4
 LOOK_EVERY = 256
@@ -23,6 +24,11 @@ NEXT_AT, LAST, UNTIL = 1, 2, 6  # places in what is seen: see there
 COUNTED = slice(2, 8)  # those that say how many samples there are
 UNCOUNTED = -1, None, None, None, math.inf, (0, -1, 0)  # the same where no batch is to be looked at
 SEVERAL = "a step takes none or several batches from its iterator at times, and only the last of them is known"
+KEPT = (
+    "some batches did not come to EnergyCallback. Let the hooks at the ends of batches, in the class that derives from "
+    "it, call those of super() for every batch"
+)
+EITHER = "has fewer samples than those before it, by its first dimension or by another"
 BROKEN = "has other samples than its DataLoader gives, and so may others before it"
 ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
 
@@ -51,7 +57,8 @@ class SampleCount:
             tensors that are not counted yet, since PyTorch takes longer to give a shape's first number than the shape,
             or ``None`` where all batches until the next look have a size that is sure; the type of the last batch that
             was looked at; the place of its first tensor (``None``: elsewhere); the number of the batch that is looked
-            at next; and the samples up to some batch, its number, and the size of each that follows where it is sure.
+            at next; and the samples up to some batch, its number, and the size of each that follows where it is sure;
+            without one, so many shapes follow that number.
 
     Args:
         source: gives the source of the batches.
@@ -73,6 +80,8 @@ class SampleCount:
         self._looks = 0
         self._last = -1  # the number of the batch that was looked at last
         self._has_been_full = False
+        self._full: int | None = None  # the size of a full batch that could be told by another number as well
+        self._others: list[int | None] = []  # those of that batch
         self._promise: Promised | None = None  # before the pass began
         self._next_promise: Promised | None = None
         self._is_relied_on = False
@@ -87,6 +96,12 @@ class SampleCount:
         last, shapes, _kind, _place, _until, (n, number, size) = self.seen[COUNTED]
         so_far: int = n + (size * (last - number) if shapes is None else sum(shape[0] for shape in shapes))
         return so_far
+
+    def _newest(self) -> int:
+        """The number of the newest batch, if none was left out since the last look; -1 without any."""
+        last, shapes, _kind, _place, _until, (_n, number, _size) = self.seen[COUNTED]
+        newest: int = last if shapes is None else number + len(shapes)
+        return newest
 
     def look_again(self) -> None:
         """Look carefully at the next batch, with which a pass may begin. Never raises."""
@@ -111,14 +126,15 @@ class SampleCount:
                 if n is None:
                     self._look(batch, batch_idx)
                 else:  # at once: a signal's handler may raise wherever it likes
-                    self.seen[COUNTED] = last, [], kind, place, until, (self._so_far() + n, last, 0)
+                    number = self._newest() + 1
+                    self.seen[COUNTED] = last, [], kind, place, until, (self._so_far() + n, number, 0)
         except Exception as error:  # a batch that cannot be looked into
             if raised_by_handler(error):
                 raise
             self._end(f"a batch (a {type(batch).__name__}) raised {told(error)}")
 
     def _look(self, batch: Any, batch_idx: int) -> None:
-        so_far = self._so_far()
+        so_far, newest = self._so_far(), self._newest()
         self._looks += 1
         source, before, self._last = self._source(), self._last, batch_idx
         until = batch_idx + (1 if self._looks < FIRST_LOOKS else LOOK_EVERY)
@@ -127,12 +143,21 @@ class SampleCount:
             if batch_idx not in {0, before + 1}:
                 self._end(SEVERAL, "")
                 return
-        n, is_full = look(batch, source.loaders, together=self._together, is_sure=self._has_been_full)
-        self._has_been_full |= is_full
+        if batch_idx == 0:  # a pass, perhaps through another loader
+            self._has_been_full, self._full = False, None
+        elif newest not in {-1, batch_idx - 1}:  # not -1 but before the first batch: a run may begin within a pass
+            self._end(KEPT, "")
+            return
+        n, is_full = look(
+            batch, source.loaders, together=self._together or source.is_together, is_sure=self._has_been_full
+        )
         if isinstance(n, str):
             self._end(n)
             return
-        promise = self._kept(source, n, batch_idx)
+        doubt = self._notice_full(n, batch, source) if is_full or self._full is not None else ""
+        if self._full is not None:
+            until = batch_idx  # look at each
+        promise = doubt or self._kept(source, n, batch_idx)
         if isinstance(promise, str):
             self._end(f"a batch ({describe(batch)}) {promise}")
         elif promise is None:
@@ -145,6 +170,20 @@ class SampleCount:
     def _end(self, problem: str, advice: str = f". {ADVICE}") -> None:
         self.problem = problem + advice
         self.seen[COUNTED] = UNCOUNTED
+
+    def _notice_full(self, n: int, batch: Any, source: Source) -> str:
+        """Notice whether a batch is surely full; a sentence where it may be smaller by another dimension."""
+        if self._has_been_full:
+            return ""
+        others = other_sizes(batch, source.loaders)
+        full = self._full
+        if full is not None and any(
+            was == full and (now or 0) < full for was, now in zip_longest(self._others, others)
+        ):
+            return EITHER
+        self._full, self._others = (n if n in others else None), others
+        self._has_been_full = self._full is None
+        return ""
 
     def _kept(self, source: Source, n: int, batch_idx: int) -> Promised | str | None:
         """The promise on which the batches that follow may rely; a sentence where one was relied on, and is broken."""

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.ledger.batch_source import Source
-from lightning_energy.training.lightning_private import keeps_batches
+from lightning_energy.training.lightning_private import gives_together, keeps_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,17 +23,19 @@ class OfStage(NamedTuple):
     Attributes:
         loaders: an attribute of the Trainer.
         step: a method of the module.
+        loop: an attribute of the Trainer.
     """
 
     loaders: str
     step: str
+    loop: str
 
 
 STAGES = {
-    "train": OfStage("train_dataloader", "training_step"),
-    "validate": OfStage("val_dataloaders", "validation_step"),
-    "test": OfStage("test_dataloaders", "test_step"),
-    "predict": OfStage("predict_dataloaders", "predict_step"),
+    "train": OfStage("train_dataloader", "training_step", "fit_loop"),
+    "validate": OfStage("val_dataloaders", "validation_step", "validate_loop"),
+    "test": OfStage("test_dataloaders", "test_step", "test_loop"),
+    "predict": OfStage("predict_dataloaders", "predict_step", "predict_loop"),
 }
 
 
@@ -48,7 +50,8 @@ def sources_of(trainer: Trainer) -> Callable[[str], Source]:
             return Source()
         if stage not in handling:
             handling[stage] = _handling(strong, STAGES[stage].step)
-        return Source(getattr(strong, STAGES[stage].loaders), *handling[stage])
+        is_together = gives_together(strong, STAGES[stage].loop)
+        return Source(getattr(strong, STAGES[stage].loaders), *handling[stage], is_together=is_together)
 
     return of
 

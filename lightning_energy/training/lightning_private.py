@@ -24,6 +24,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 from torch.distributed import distributed_c10d
 
+from lightning_energy.training.fitting import is_fitting
+
 if TYPE_CHECKING:
     from collections.abc import Collection
     from types import FrameType
@@ -35,6 +37,7 @@ __all__ = [
     "called_in",
     "collective_s",
     "forget_logged",
+    "gives_together",
     "is_accumulation_scheduler",
     "is_by_start_and_stop",
     "is_checkpoint",
@@ -257,6 +260,18 @@ def keeps_batches(owner: Any) -> bool:
     homes = {f"{package}core.hooks" for package in ("lightning.pytorch.", "pytorch_lightning.")}
     hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
     return all(getattr(getattr(owner, hook, None), "__module__", None) in homes for hook in hooks)
+
+
+def gives_together(trainer: Trainer, loop: str) -> bool:
+    """True where each batch has one of each of the loaders of a Trainer's loop of this name: a CombinedLoader's mode.
+
+    Only a step's argument ``dataloader_idx`` tells it publicly, and no hook of ours. Those of a training are always so.
+    """
+    if loop == "fit_loop":
+        return True
+    is_in_fit = loop == "validate_loop" and is_fitting(trainer)
+    at_work = trainer.fit_loop.epoch_loop.val_loop if is_in_fit else getattr(trainer, loop, None)
+    return bool(getattr(getattr(at_work, "_combined_loader", None), "_mode", "sequential") != "sequential")
 
 
 def is_summary(callback: Any) -> bool:

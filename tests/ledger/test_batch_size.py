@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import CombinedLoader
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, DataLoader, default_collate
 
 from lightning_energy import EnergyCallback, MeterLost, ReplayMeter
 from lightning_energy.ledger.batch_size import describe, first_size, look, size_of
@@ -60,7 +60,7 @@ def images(n: int, *size: int) -> list[torch.Tensor]:
         (UserDict(input_ids=torch.zeros(5, 9), labels=Y), 5),  # as a BatchEncoding of transformers
         (Pair(X, Y), 5),
         (Item(X, Y, ["a.png"]), 5),
-        ([Item(X), Item(X)], 5),
+        ([Item(X)], 5),
         ([torch.zeros(5, 3, 8, 8), torch.zeros(5, 3, 8, 8)], 5),  # two views
         ([torch.zeros(4, 3, 8, 8), torch.zeros(4)], 4),
         (((X, X), (Y, None)), 5),  # pytorch-forecasting
@@ -99,6 +99,7 @@ def test_the_first_dimension_where_all_tensors_agree(batch, n):
         ({"image": torch.zeros(16, 16), "caption": "a cat"}, "a single sample: beside numbers or texts"),
         (torch.zeros(12), "a single sample: it is a row of 12"),
         ((images(2, 8, 8), [{"boxes": torch.zeros(1, 4)}, {"boxes": torch.zeros(6, 4)}]), "differ: 1, 3, 6"),
+        ([Item(X), Item(X)], "single samples, whose first dimension is 5"),
         ([X] * 10_000, "more than 10000 parts"),
     ],
 )
@@ -373,7 +374,7 @@ def test_dataclasses_are_counted_by_their_fields(tmp_path):
     def collate(samples):
         return Item(torch.stack([x for x, _ in samples]), None, ["a"] * len(samples))
 
-    assert trained(tmp_path, DataLoader(Numbers(10), batch_size=4, collate_fn=collate)).samples == 10
+    assert trained(tmp_path, DataLoader(Numbers(10), batch_size=3, collate_fn=collate)).samples == 10
 
 
 def test_two_validation_loaders_are_counted_one_after_the_other(tmp_path):
@@ -382,6 +383,68 @@ def test_two_validation_loaders_are_counted_one_after_the_other(tmp_path):
     loaders = [DataLoader(Numbers(10), batch_size=4), DataLoader(Numbers(6), batch_size=2)]
     trainer.fit(Classifier(), DataLoader(Numbers(8), batch_size=4), loaders)
     assert energy.report.units == {"train": {"samples": 8}, "validate": {"samples": 16}}
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        DataLoader(Listed([torch.zeros(3, 8, 8)] * 8), batch_size=4, collate_fn=list),  # 6 were counted
+        DataLoader(Listed([torch.zeros(1, 5)] * 8), batch_size=4, collate_fn=lambda batch: torch.cat(batch, 1)),  # 2
+        DataLoader(Listed([torch.zeros(3, 2)] * 8), batch_size=4, collate_fn=lambda batch: torch.stack(batch, 1)),  # 6
+    ],
+)
+def test_full_batches_of_one_loader_say_nothing_of_the_next(tmp_path, second):
+    energy, module = energy_callback(), Anything()
+    trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+    trainer.fit(module, DataLoader(Numbers(8), batch_size=4), [DataLoader(Numbers(8), batch_size=4), second])
+    assert energy.report.units == {"train": {"samples": 8}, "validate": {"samples": None}}
+
+
+def test_validation_loaders_that_give_their_batches_together(tmp_path):
+    def of(n: int) -> DataLoader:
+        return DataLoader(torch.zeros(n, 4), batch_size=4)
+
+    module = Anything()
+    for mode, n in (("min_size", None), ("sequential", 20)):
+        energy = energy_callback()
+        trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+        trainer.fit(module, DataLoader(Numbers(8), batch_size=4), CombinedLoader([of(8), of(12)], mode))
+        trainer.validate(module, CombinedLoader([of(8), of(12)], mode), verbose=False)
+        assert [energy.report.units["validate"], energy.evaluations[0].units["validate"]] == [{"samples": n}] * 2
+
+
+@pytest.mark.parametrize(
+    ("sample", "collate"),
+    [
+        ({"image": torch.zeros(3, 8, 8)}, list),  # 9 were counted
+        (Item(torch.zeros(2, 7)), list),
+        (Pair(torch.zeros(3), torch.zeros(3, 5)), tuple),
+        ({"image": torch.zeros(4, 8, 8)}, list),  # 12, as the last 2 were 4
+        (torch.zeros(4, 5), list),
+        (torch.zeros(4, 5), lambda samples: torch.stack(samples, 1)),
+    ],
+)
+def test_single_samples_and_time_first_are_not_counted(tmp_path, sample, collate):
+    """10 samples in batches of four: the first dimension of theirs is no number of samples."""
+    assert trained(tmp_path, DataLoader(Listed([sample] * 10), batch_size=4, collate_fn=collate)).samples is None
+
+
+@pytest.mark.parametrize("fn", [None, lambda batch: len(batch[0])])
+@pytest.mark.parametrize("collate", [default_collate, lambda batch: [torch.stack([x for x, _ in batch])]])
+def test_samples_are_not_known_where_a_derived_class_keeps_some_batches_from_us(tmp_path, fn, collate):
+    """Every other one, of which 16 samples of 30 were counted."""
+
+    class Derived(EnergyCallback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            if batch_idx % 2 == 0:
+                super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    energy = Derived(meters=meter(), print_report=False, batch_size_fn=fn)
+    trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+    trainer.fit(Anything(), DataLoader(Numbers(30), batch_size=4, collate_fn=collate), DataLoader(Numbers(8)))
+    assert energy.report.units == {"train": {"samples": None}, "validate": {"samples": 8}}
+    (note,) = [note.text for note in energy.report.notes if note.kind == "samples"]
+    assert note.startswith("Samples of train were not counted: some batches did not come to EnergyCallback. Let the")
 
 
 def test_batches_of_a_search_are_no_samples(tmp_path):

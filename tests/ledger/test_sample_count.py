@@ -189,6 +189,32 @@ def test_the_last_batch_of_a_pass_that_went_on_from_its_middle_may_be_full():
     assert pass_of(count, [4] * 5 + [2]) == 12 + 22
 
 
+@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize(("left_out", "is_known"), [(None, True), (6, False), (258, False)])
+def test_a_batch_that_did_not_come_is_missed_at_the_next_look(fold, left_out, is_known):
+    """The hook of a step adds shapes; ``add`` adds their sums. A run that goes on within an epoch begins at any."""
+    count = SampleCount()
+    for i in range(3, 300):
+        if i == left_out:
+            continue
+        if count.seen[3] is not None and count.seen[2] < i < count.seen[6] and not fold:
+            count.seen[3].append(X.shape)
+        else:
+            count.add(PAIR, i)
+    assert (count.n is not None) == is_known
+    assert count.n == (5 * 297 if is_known else None)
+
+
+def test_a_full_batch_that_may_be_told_by_another_dimension_is_looked_at_until_one_tells():
+    """As long as there are samples, once: of tokens in rows of several lengths."""
+    loader = DataLoader(Numbers(32), batch_size=4, collate_fn=list)
+    for lengths, n in (([4, 9, 2, 3], 16), ([4] * 9, 36), ([4] * 7 + [3], None), ([3, 4, 2], 12)):
+        count = SampleCount(lambda: Source(loader))
+        for i, length in enumerate(lengths):
+            count.add(torch.zeros(4, length), i)
+        assert count.n == n
+
+
 @pytest.mark.parametrize(("numbers", "is_known"), [([0, 1, 2, 0, 1], True), ([1, 3], False), ([0, 1, 3, 4], False)])
 def test_steps_that_take_their_batches_themselves_take_one_each_or_are_not_known(numbers, is_known):
     count = SampleCount(lambda: Source(is_taken=True))

@@ -7,6 +7,7 @@ from collections import Counter
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerState
 from torch.utils.data import DataLoader
 
 from lightning_energy.training.batch_sources import sources_of
@@ -17,6 +18,7 @@ def test_the_loaders_of_a_stage_are_asked_of_a_trainer_that_lives():
     class TrainerLike:
         train_dataloader, val_dataloaders, test_dataloaders, predict_dataloaders = "t", ["v"], "e", "p"
         lightning_module, datamodule = Classifier(), Data()
+        state = TrainerState()
 
     trainer = TrainerLike()
     of, weak = sources_of(trainer), weakref.ref(trainer)
