@@ -211,7 +211,7 @@ class CounterEdges:
         self.finish()
         self._segment = None
         self.line.restart()
-        self.line.forget_intervals()
+        self.line.limits.forget_intervals()
         self._look_ahead()
 
     def _break(self, reading: Reading, why: str) -> bool:
@@ -265,7 +265,7 @@ class CounterEdges:
             return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
         if segment.placed_ns is None and segment.before is not None:
-            interval = self._begin(rise_j, *segment.before, time_ns)
+            interval = _begin(curve, _Interval(rise_j, quality), *segment.before, time_ns)
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
             rise_j, quality, u_j = interval
@@ -275,7 +275,9 @@ class CounterEdges:
         if time_ns <= end_ns:
             time_ns = end_ns + 1
         if quality != "missing" and (time_ns - end_ns) * NS >= SHORTEST_S:
-            self._share_out(segment, time_ns, rise_j)
+            # how many joules of a first interval there are to share out is no surer than when it began
+            least_half_ns = segment.before[1] if segment.placed_ns is None and segment.before is not None else 0
+            _share_out(curve, self.beside, self._info, time_ns, rise_j, least_half_ns=least_half_ns)
             end_j = max(end_j, curve.end_j)
         curve.add(time_ns, end_j, half_width_ns=half_ns, quality=quality, u_j=u_j)
         segment.placed_ns, segment.placed_j = time_ns, edge.register_j
@@ -298,36 +300,6 @@ class CounterEdges:
         period_ns = (self.period.s or UNKNOWN_PERIOD_S) / NS
         spread_ns = self.line.interval_half_ns if self._stood else period_ns  # it may well move more often
         return _previous_update(segment, time_ns, half_ns, last_ns, period_ns=period_ns, spread_ns=spread_ns)
-
-    def _begin(self, rise_j: float, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
-        """Put the knot of the update before a segment's first edge.
-
-        Returns:
-            The interval from the last knot to ``time_ns``. Where that lies behind the update before, only a part of the
-            rise belongs to it, and nobody knows which: behind a time that is missing, it is missing, too.
-        """
-        curve, quality = self.curve, self._info.quality
-        if curve.end_ns is None:
-            curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
-        elif before_ns > curve.end_ns:
-            curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
-        else:
-            return _by_time(curve, _Interval(rise_j, quality), before_ns, before_half_ns, time_ns)
-        return _Interval(rise_j, quality)
-
-    def _share_out(self, segment: Segment, end_ns: int, rise_j: float) -> None:
-        """Put knots where the power was read since the last one: the interval's joules lie as the powers say.
-
-        How many joules of a first interval there are to share out is no surer than when it began.
-        """
-        curve, info = self.curve, self._info
-        start_ns, start_j = curve.end_ns or end_ns, curve.end_j
-        late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
-        half_ns = round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns)))
-        if segment.placed_ns is None and segment.before is not None:
-            half_ns = max(half_ns, segment.before[1])
-        for time_ns, energy_j in self.beside.between(start_ns, end_ns, rise_j):
-            curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
 
     def _by_line(self, segment: Segment, edge: Edge, time_ns: int, half_ns: int) -> tuple[int, int] | None:
         """Date an edge by the line, and let the line learn from the edge.
@@ -385,6 +357,22 @@ def _bracket(edge: Edge, period: Period, line: UpdateLine) -> tuple[int, int]:
     return (low_ns + high_ns) // 2, (high_ns - low_ns + 1) // 2
 
 
+def _begin(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
+    """Put the knot of the update before a segment's first edge.
+
+    Returns:
+        The interval from the last knot to ``time_ns``. Where that lies behind the update before, only a part of the
+        rise belongs to it, and nobody knows which: behind a time that is missing, it is missing, too.
+    """
+    if curve.end_ns is None:
+        curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
+    elif before_ns > curve.end_ns:
+        curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
+    else:
+        return _by_time(curve, whole, before_ns, before_half_ns, time_ns)
+    return whole
+
+
 def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
     """The part of an interval between two updates that lies behind the last knot, by its share of the time."""
     if curve.is_missing_at_end:
@@ -394,6 +382,17 @@ def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int
     bound_j = shape_bound_j(np.array(after_s), np.array(length_s - after_s), np.array(mean_w), *bounds_w)
     u_j = math.hypot(float(bound_j), mean_w * before_half_ns * NS) / math.sqrt(3)
     return _Interval(mean_w * after_s, "integrated" if whole.quality == "measured" else whole.quality, u_j)
+
+
+def _share_out(
+    curve: Curve, beside: PowerBeside, info: MeterInfo, end_ns: int, rise_j: float, *, least_half_ns: int
+) -> None:
+    """Put knots where the power was read since the last one: the interval's joules lie as the powers say."""
+    start_ns, start_j = curve.end_ns or end_ns, curve.end_j
+    late_s = LATE_POWER_S if info.instant_power else max(info.power_lag_s, LATE_POWER_S)
+    half_ns = max(round(min(late_s / NS, LATE_SHARE * (end_ns - start_ns))), least_half_ns)
+    for time_ns, energy_j in beside.between(start_ns, end_ns, rise_j):
+        curve.add(time_ns, start_j + energy_j, half_width_ns=half_ns, quality=info.quality)
 
 
 def _previous_update(

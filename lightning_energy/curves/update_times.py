@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_energy.curves.period_limits import PeriodLimits
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,7 +29,6 @@ BENDS = 3.0  # distance of a part of the edges from the line, in standard errors
 BEND_EDGES = 16  # most edges that show no bend
 MOST_BRACKETS = 2.0  # halves of its bracket, for which an edge counts at most there
 SHARP = 3.0  # brackets, in those of the sharpest interval's ends, of intervals that tell the period of few edges
-AMBIGUOUS = 1.5  # ratio of the period's limits from which on several periods may explain the edges
 LEAST_HALF_NS = 1e4  # added to each bracket, so that none weighs without limit
 
 
@@ -38,12 +39,15 @@ class _LastFit:
         index: of its last edge.
         bend: of the updates, see :meth:`UpdateLine.half_ns`.
         has_bent: the updates did, and the line does not go through as many again yet.
+        center_ns: mean of the edges' times.
+        spread_ns: their standard deviation.
     """
 
-    __slots__ = ("bend", "has_bent", "index")
+    __slots__ = ("bend", "center_ns", "has_bent", "index", "spread_ns")
 
     def __init__(self) -> None:
         self.index, self.bend, self.has_bent = 0, 0.0, False
+        self.center_ns, self.spread_ns = 0.0, 1.0
 
 
 class UpdateLine:
@@ -57,6 +61,7 @@ class UpdateLine:
         is_within: four in five of them have the line within their own brackets: they strayed no further than they were
             seen, and closer looks at each tell less than the line does.
         is_guess: no line went through edges enough yet, since the period was first told, or raised.
+        limits: those of the period.
     """
 
     def __init__(self) -> None:
@@ -65,15 +70,13 @@ class UpdateLine:
         self.residual_ns = math.inf
         self.edges = 0
         self.is_within, self.is_guess = False, True
+        self.limits = PeriodLimits()
         self._index: deque[int] = deque(maxlen=FIT_EDGES)
         self._time_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._half_width_ns: deque[int] = deque(maxlen=FIT_EDGES)
         self._phase_ns = 0.0
-        self._center_ns, self._spread_ns = 0.0, 1.0  # mean of the edges' times, and their standard deviation
         self._last_fit = _LastFit()
         self._is_known = False  # the period: a straight line went well through edges enough
-        self._least_ns, self._most_ns = 0.0, math.inf  # of the period, as polls saw a value stand still, and gone
-        self._stood_ns, self._gone_ns = 0.0, math.inf  # the longest interval at least, the shortest one at most
         self._longer_ns: list[int] = []  # times for which the register stood still too long, before the last edges
 
     @property
@@ -90,7 +93,7 @@ class UpdateLine:
             still_ns: how long the register was seen standing still before the edge.
             lasted_ns: how long it can have stood still there, at most.
         """
-        self._limit(still_ns, lasted_ns)
+        self.limits.add(still_ns, lasted_ns)
         if self.is_longer(still_ns):
             self._longer_ns.append(still_ns)
             is_sure = still_ns > LONGER * (self.period_ns or 0.0) + STRAYS * self.residual_ns
@@ -113,15 +116,6 @@ class UpdateLine:
             self.edges <= 2 * FIT_MINIMUM or index - self._last_fit.index >= FIT_EVERY
         ):
             self._fit()
-
-    def _limit(self, still_ns: float, lasted_ns: float) -> None:
-        """Take the limits of one interval between two updates: where those of others contradict, it has changed."""
-        self._stood_ns, self._gone_ns = max(self._stood_ns, still_ns), min(self._gone_ns, lasted_ns)
-        if still_ns > self._most_ns:
-            self._most_ns = lasted_ns
-        if lasted_ns < self._least_ns:
-            self._least_ns = still_ns
-        self._least_ns, self._most_ns = max(self._least_ns, still_ns), min(self._most_ns, lasted_ns)
 
     def _fit(self) -> None:
         self._last_fit.index = self._index[-1]
@@ -147,18 +141,8 @@ class UpdateLine:
         self.period_ns = float(intervals_ns[single].mean()) if single.any() else one_ns
         most_ns = float(np.max(widest_ns, where=single, initial=0.0)) or one_ns
         self.period_half_ns = 2.0 * most_ns / max(int(single.sum()), 1)
-        self.period_ns = min(max(self.period_ns, self._least_ns), self._most_ns)
-        self._keep_half()
-
-    def _keep_half(self) -> None:
-        """Let a period that no good line shows be as unsure as its limits are wide, where those are far apart.
-
-        Several periods explain the edges then: one of them says nothing of the others.
-        """
-        period_ns = self.period_ns or 0.0
-        if self._most_ns > AMBIGUOUS * self._least_ns:
-            widest_ns = max(min(self._most_ns, 2.0 * period_ns) - period_ns, period_ns - self._least_ns)
-            self.period_half_ns = max(self.period_half_ns, widest_ns)
+        self.period_ns = self.limits.nearest(self.period_ns)
+        self.period_half_ns = max(self.period_half_ns, self.limits.half_ns(self.period_ns))
 
     def _fit_line(self, t: NDArray[np.float64], k: NDArray[np.float64]) -> None:
         """Fit by weighted least squares, written out: numpy's own take several times as long, twenty times a second."""
@@ -183,12 +167,12 @@ class UpdateLine:
         self.period_ns = slope
         self.period_half_ns = float(residual[-1]) / self.edges
         origin_ns = self._time_ns[0]
-        self._center_ns, self._spread_ns = origin_ns + mean_t, slope * math.sqrt(variance_k)
+        self._last_fit.center_ns, self._last_fit.spread_ns = origin_ns + mean_t, slope * math.sqrt(variance_k)
         self._phase_ns = origin_ns + intercept - slope * self._index[0]
         self.residual_ns = float(residual[math.ceil(MOST * (self.edges - 1))])
         self._is_known, self.is_guess = self.residual_ns < KNOWN * self.period_ns, False
         if not self._is_known:
-            self._keep_half()
+            self.period_half_ns = max(self.period_half_ns, self.limits.half_ns(slope))
         if bends:
             self._forget_half()
 
@@ -209,17 +193,12 @@ class UpdateLine:
     def oldest_ns(self) -> float:
         """Longest age of a value, where no good line tells the period; 0 where one does."""
         is_known = self._is_known or self.residual_ns < KNOWN * (self.period_ns or 0.0)
-        return 0.0 if is_known else self._most_ns
+        return 0.0 if is_known else self.limits.most_ns
 
     @property
     def interval_half_ns(self) -> float:
         """Largest error of the period as the length of a single interval: others were seen that differ from it."""
-        period_ns = self.period_ns or self._stood_ns  # a single edge says nothing of it
-        return max(self.period_half_ns, self._stood_ns - period_ns, period_ns - self._gone_ns)
-
-    def forget_intervals(self) -> None:
-        """Forget the longest and the shortest interval: the register stood still, or was reset."""
-        self._stood_ns, self._gone_ns = 0.0, math.inf
+        return max(self.period_half_ns, self.limits.away_ns(self.period_ns))
 
     def is_longer(self, still_ns: int) -> bool:
         """Return true if a register that stood still for so long must have a longer period than the line has."""
@@ -257,9 +236,10 @@ class UpdateLine:
         It grows away from the line's edges: by the standard error of a prediction by a straight line, and by the bend
         that the edges may have.
         """
-        away = (time_ns - self._center_ns) / self._spread_ns
+        fit = self._last_fit
+        away = (time_ns - fit.center_ns) / fit.spread_ns
         away *= away
-        bend = self._last_fit.bend * (away - 1.0)
+        bend = fit.bend * (away - 1.0)
         return round(self.residual_ns * math.sqrt(1.0 + (1.0 + away) / self.edges + bend * bend)) or 1
 
     def stray_ns(self, edge_ns: int) -> float:

@@ -173,16 +173,6 @@ def test_a_period_is_as_unsure_as_the_register_was_seen_to_move_and_to_stand_sti
     assert line.oldest_ns == S // 9
 
 
-def test_limits_of_a_period_that_contradict_give_way_to_the_last():
-    line = UpdateLine()
-    line.add(BEGIN_NS, 1, still_ns=90, lasted_ns=110)
-    line.add(BEGIN_NS + 100, 1, still_ns=190, lasted_ns=210)
-    assert line.oldest_ns == 210
-    line.add(BEGIN_NS + 200, 1, still_ns=40, lasted_ns=60)
-    line.add(BEGIN_NS + 300, 1, still_ns=55, lasted_ns=70)
-    assert line.oldest_ns == 60
-
-
 def test_a_good_line_says_better_than_polls_how_old_a_value_may_be():
     assert line_of(range(20)).oldest_ns == 0.0
 
@@ -192,7 +182,7 @@ def test_a_single_interval_may_be_as_long_and_as_short_as_others_were():
     assert line.interval_half_ns == line.period_half_ns
     line.add(BEGIN_NS + 22 * PERIOD_NS, 500_000, still_ns=round(1.9 * PERIOD_NS), lasted_ns=round(2.1 * PERIOD_NS))
     assert line.interval_half_ns == pytest.approx(0.9 * PERIOD_NS, rel=0.01)
-    line.forget_intervals()
+    line.limits.forget_intervals()
     assert line.interval_half_ns == line.period_half_ns
     line.add(BEGIN_NS + 22 * PERIOD_NS + PERIOD_NS // 2, 500_000, still_ns=0, lasted_ns=round(0.5 * PERIOD_NS))
     assert line.interval_half_ns == pytest.approx(0.5 * PERIOD_NS, rel=0.1)
