@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, default_collate
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-__all__ = ["describe", "first_size", "look", "other_sizes", "place_of_size", "size_of"]
+__all__ = ["describe", "first_size", "look", "only_loader", "other_sizes", "place_of_size", "size_of"]
 
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
@@ -48,14 +48,26 @@ def size_of(batch: Any, batch_size: int | None = None) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def look(batch: Any, loaders: Any = None, *, together: bool = False, is_sure: bool = False) -> tuple[int | str, bool]:
+def look(
+    batch: Any,
+    loaders: Any = None,
+    *,
+    together: bool = False,
+    expected: int | None = None,
+    is_sure: bool = False,
+    is_changed: bool = True,
+) -> tuple[int | str, bool]:
     """Look carefully at a batch.
 
     Args:
         batch: the batch.
         loaders: the DataLoader that it comes from, or the list, tuple or mapping of them.
         together: whether several loaders give their batches together, as those of a training do.
+        expected: the samples that the DataLoader joins to this batch, where that is known: as large a first dimension
+            is right, whatever it is.
         is_sure: whether an earlier batch was seen to be as large as its DataLoader says.
+        is_changed: whether something else may have changed it. If not, PyTorch's own ``default_collate`` puts samples
+            first.
 
     Returns:
         The number of samples, or the reason why it is not known; and whether it is that of the DataLoader.
@@ -64,8 +76,20 @@ def look(batch: Any, loaders: Any = None, *, together: bool = False, is_sure: bo
     if len(each) > 1 and _is_of_all(batch, loaders, together=together):
         return f"a batch comes from {len(each)} loaders together", False
     sizes = Sizes.of(each)
-    found = _look(batch, sizes, is_sure=is_sure)
+    is_sure = is_sure or (expected is None and sizes.is_batched and not sizes.may_join and not is_changed)
+    found = _look(batch, sizes, expected=expected, is_sure=is_sure)
     return found, found == sizes.batch_size
+
+
+def only_loader(loaders: Any) -> Any:
+    """The loader that all batches come from; ``None`` where there are several, or none.
+
+    Example:
+        >>> only_loader(["a"]), only_loader({"x": "a", "y": "b"})
+        ('a', None)
+    """
+    each = [*_loaders(loaders)]
+    return each[0] if len(each) == 1 else None
 
 
 def other_sizes(batch: Any, loaders: Any) -> list[int | None]:
@@ -190,7 +214,8 @@ def _batch_size(loader: Any) -> int | None:
 class _Tensors:
     """The tensors of a batch, what stands beside them, and the lists that hold nothing but tensors of one rank.
 
-    So many parts have the lists, too, of things of one form that have tensors, as samples do that nobody has joined.
+    And ``alike``: the lengths of lists whose parts are of one form and hold tensors, as samples do that nobody has
+    joined.
     """
 
     def __init__(self, batch: Any) -> None:
@@ -240,7 +265,7 @@ def _are_alike(parts: list[Any] | tuple[Any, ...]) -> bool:
     return form is not None and all(_form(part) == form for part in parts)
 
 
-def _look(batch: Any, sizes: Sizes, *, is_sure: bool) -> int | str:
+def _look(batch: Any, sizes: Sizes, *, expected: int | None = None, is_sure: bool) -> int | str:
     """The number of samples, or the reason why it is not known."""
     tensors, batch_size = _Tensors(batch), sizes.batch_size
     first = sorted({t.shape[0] for t in tensors.sized})
@@ -256,7 +281,7 @@ def _look(batch: Any, sizes: Sizes, *, is_sure: bool) -> int | str:
             f"the first dimension of the tensors in a batch ({describe(batch)}) is {n}, and the DataLoader's "
             f"batch_size is {batch_size}"
         )
-    if n == batch_size or is_sure:
+    if n in {batch_size, expected} or is_sure:
         return n
     doubt = _doubt_joined(tensors, n, batch_size) if sizes.may_join else ""
     if sizes.may_join or not sizes.is_batched:

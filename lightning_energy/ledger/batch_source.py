@@ -11,12 +11,15 @@ from torch.utils.data import (
     RandomSampler,
     SequentialSampler,
     Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
     default_collate,
 )
 
-__all__ = ["Promised", "Source", "promised"]
+__all__ = ["Promised", "Source", "expected", "promised"]
 
-SAMPLERS = (SequentialSampler, RandomSampler, DistributedSampler)  # that give as many samples as they say
+# that give as many samples as they say
+SAMPLERS = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
 
 
 class Source(NamedTuple):
@@ -75,13 +78,38 @@ def promised(source: Source) -> Promised | None:
         True
     """
     loader = source.loaders
-    if source.is_changed or source.is_taken or type(loader) is not DataLoader:
+    if type(loader) is not DataLoader:
         return None
-    sampler, dataset, size = loader.batch_sampler, loader.dataset, loader.batch_size
+    dataset = loader.dataset
     while type(dataset) is Subset:
         dataset = dataset.dataset
     # one that fetches a batch at once may leave some of it out
     if loader.collate_fn is not default_collate or hasattr(dataset, "__getitems__"):
+        return None
+    return _joined(source, loader)
+
+
+def expected(source: Source, loader: Any, batch_idx: int) -> int | None:
+    """The samples that a DataLoader joins to a batch, if its own way to collate keeps them all; ``None`` unknown.
+
+    Args:
+        source: the source of the batches.
+        loader: the DataLoader that this one comes from; ``None`` where it is not known.
+        batch_idx: number of the batch.
+
+    Example:
+        >>> loader = DataLoader(range(10), batch_size=4, collate_fn=list)
+        >>> [expected(Source(loader), loader, i) for i in range(3)], expected(Source(loader), None, 0)
+        ([4, 4, 2], None)
+    """
+    sizes = _joined(source, loader) if type(loader) is DataLoader else None
+    return None if sizes is None else sizes.at(batch_idx)
+
+
+def _joined(source: Source, loader: DataLoader[Any]) -> Promised | None:
+    """The numbers of samples that PyTorch's own samplers give for each batch; ``None`` where others do."""
+    sampler, size = loader.batch_sampler, loader.batch_size
+    if source.is_changed or source.is_taken:
         return None
     if type(sampler) is not BatchSampler or type(sampler.sampler) not in SAMPLERS or sampler.batch_size != size:
         return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import weakref
 from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from lightning_energy.ledger.batch_size import describe, first_size, look, other_sizes, place_of_size
-from lightning_energy.ledger.batch_source import Source, promised
+from lightning_energy.ledger.batch_size import describe, first_size, look, only_loader, other_sizes, place_of_size
+from lightning_energy.ledger.batch_source import Source, expected, promised
 from lightning_energy.meters.handlers import forgive, raised_by_handler
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ KEPT = (
     "some batches did not come to EnergyCallback. Let the hooks at the ends of batches, in the class that derives from "
     "it, call those of super() for every batch"
 )
-EITHER = "has fewer samples than those before it, by its first dimension or by another"
+EITHER = "may have its samples along the first dimension or along another: both were as large until now"
 BROKEN = "has other samples than its DataLoader gives, and so may others before it"
 ADVICE = "Give EnergyCallback(batch_size_fn=…), a function of the batch that returns its number of samples"
 
@@ -41,13 +42,21 @@ def told(error: Exception) -> str:
     return name
 
 
+def _weak(loader: Any) -> Callable[[], Any]:
+    """The loader as long as it lives; ``None`` of one that cannot be referred to weakly."""
+    try:
+        return weakref.ref(loader)
+    except TypeError:
+        return lambda: None
+
+
 class SampleCount:
     """Counts the samples of batches; once a batch cannot be counted, the number is not known any more.
 
-    The first batches, the first of every epoch, and one of 256 are looked at carefully; see
-    :func:`~lightning_energy.ledger.batch_size.size_of` for the rule. Of the others, the first tensor is taken; they are
-    not looked at where their source promises their size. A batch of another size than promised, when one is looked at,
-    makes the number unknown, as others may have been so before.
+    The first batches, the first of every epoch, one of 256, and all until it is clear which dimension is that of
+    samples, are looked at carefully; see :func:`~lightning_energy.ledger.batch_size.size_of` for the rule. Of the
+    others, the first tensor is taken; they are not looked at where their source promises their size. A batch of
+    another size than promised, when one is looked at, makes the number unknown, as others may have been so before.
 
     Attributes:
         problem: the reason why samples could not be counted; empty when they could.
@@ -58,7 +67,7 @@ class SampleCount:
             or ``None`` where all batches until the next look have a size that is sure; the type of the last batch that
             was looked at; the place of its first tensor (``None``: elsewhere); the number of the batch that is looked
             at next; and the samples up to some batch, its number, and the size of each that follows where it is sure;
-            without one, so many shapes follow that number.
+            without one, each shape that waits stands for one batch behind that number.
 
     Args:
         source: gives the source of the batches.
@@ -82,6 +91,7 @@ class SampleCount:
         self._has_been_full = False
         self._full: int | None = None  # the size of a full batch that could be told by another number as well
         self._others: list[int | None] = []  # those of that batch
+        self._loader: Callable[[], Any] = _weak(None)  # of the pass that they are of
         self._promise: Promised | None = None  # before the pass began
         self._next_promise: Promised | None = None
         self._is_relied_on = False
@@ -143,18 +153,28 @@ class SampleCount:
             if batch_idx not in {0, before + 1}:
                 self._end(SEVERAL, "")
                 return
-        if batch_idx == 0:  # a pass, perhaps through another loader
-            self._has_been_full, self._full = False, None
-        elif newest not in {-1, batch_idx - 1}:  # not -1 but before the first batch: a run may begin within a pass
+        loader = only_loader(source.loaders)
+        # not -1 but before the first batch: a run may begin within a pass
+        if batch_idx and newest not in {-1, batch_idx - 1}:
             self._end(KEPT, "")
             return
+        if batch_idx == 0 and (loader is None or loader is not self._loader()):  # perhaps a pass through another one
+            self._has_been_full, self._full = False, None
+            self._loader = _weak(loader)
+        size = expected(source, loader, batch_idx)
+        together = self._together or source.is_together
         n, is_full = look(
-            batch, source.loaders, together=self._together or source.is_together, is_sure=self._has_been_full
+            batch,
+            source.loaders,
+            together=together,
+            expected=size,
+            is_sure=self._has_been_full,
+            is_changed=source.is_changed,
         )
         if isinstance(n, str):
             self._end(n)
             return
-        doubt = self._notice_full(n, batch, source) if is_full or self._full is not None else ""
+        doubt = self._notice_full(n, batch, source, size) if is_full or self._full is not None else ""
         if self._full is not None:
             until = batch_idx  # look at each
         promise = doubt or self._kept(source, n, batch_idx)
@@ -171,18 +191,23 @@ class SampleCount:
         self.problem = problem + advice
         self.seen[COUNTED] = UNCOUNTED
 
-    def _notice_full(self, n: int, batch: Any, source: Source) -> str:
-        """Notice whether a batch is surely full; a sentence where it may be smaller by another dimension."""
+    def _notice_full(self, n: int, batch: Any, source: Source, size: int | None) -> str:
+        """Notice whether a batch is surely full; a sentence where it may be smaller by another dimension.
+
+        Where its size is known, ``size``, another first dimension is that of samples only if no other is as large.
+        """
         if self._has_been_full:
             return ""
-        others = other_sizes(batch, source.loaders)
-        full = self._full
-        if full is not None and any(
-            was == full and (now or 0) < full for was, now in zip_longest(self._others, others)
-        ):
-            return EITHER
-        self._full, self._others = (n if n in others else None), others
-        self._has_been_full = self._full is None
+        others, full = other_sizes(batch, source.loaders), self._full
+        if size is not None and n != size:
+            if size in others:
+                return EITHER
+        elif size is None and full is not None:
+            pairs = zip_longest(self._others, others, fillvalue=0)
+            if any(was == full and now is not None and now < full for was, now in pairs):
+                return EITHER
+        is_clear = n == 1 or n not in others  # none is smaller than 1
+        self._full, self._others, self._has_been_full = (None, [], True) if is_clear else (n, others, False)
         return ""
 
     def _kept(self, source: Source, n: int, batch_idx: int) -> Promised | str | None:

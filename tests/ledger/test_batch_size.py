@@ -374,7 +374,7 @@ def test_dataclasses_are_counted_by_their_fields(tmp_path):
     def collate(samples):
         return Item(torch.stack([x for x, _ in samples]), None, ["a"] * len(samples))
 
-    assert trained(tmp_path, DataLoader(Numbers(10), batch_size=3, collate_fn=collate)).samples == 10
+    assert trained(tmp_path, DataLoader(Numbers(10), batch_size=4, collate_fn=collate)).samples == 10
 
 
 def test_two_validation_loaders_are_counted_one_after_the_other(tmp_path):

@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from lightning_energy.ledger.batch_source import Source, promised
 
@@ -17,6 +25,8 @@ DATA = TensorDataset(torch.zeros(22, 3))
         DataLoader(DATA, batch_size=11),
         DataLoader(DATA, batch_size=30),
         DataLoader(DATA, batch_size=4, sampler=RandomSampler(DATA, replacement=True, num_samples=31)),
+        DataLoader(DATA, batch_size=4, sampler=WeightedRandomSampler([1.0] * len(DATA), 13)),
+        DataLoader(DATA, batch_size=4, sampler=SubsetRandomSampler([1, 3, 4, 5, 7])),
     ],
 )
 def test_what_is_promised_is_what_comes(loader):

@@ -206,13 +206,75 @@ def test_a_batch_that_did_not_come_is_missed_at_the_next_look(fold, left_out, is
 
 
 def test_a_full_batch_that_may_be_told_by_another_dimension_is_looked_at_until_one_tells():
-    """As long as there are samples, once: of tokens in rows of several lengths."""
-    loader = DataLoader(Numbers(32), batch_size=4, collate_fn=list)
+    """As long as there are samples, once: rows of tokens of several lengths, by a sampler that may give any number."""
+    loader = DataLoader(Numbers(32), batch_size=4, sampler=[*range(32)], collate_fn=list)
     for lengths, n in (([4, 9, 2, 3], 16), ([4] * 9, 36), ([4] * 7 + [3], None), ([3, 4, 2], 12)):
         count = SampleCount(lambda: Source(loader))
         for i, length in enumerate(lengths):
             count.add(torch.zeros(4, length), i)
         assert count.n == n
+
+
+def padded(n: int, lengths: list[int]) -> SampleCount:
+    """Rows of ``n`` samples in batches of 16, each padded to a length."""
+    loader = DataLoader(Numbers(n), batch_size=16, collate_fn=list)
+    count, batches = SampleCount(lambda: Source(loader)), -(-n // 16)
+    for i, length in enumerate(lengths):
+        count.add(torch.zeros(min(16, n - 16 * (i % batches)), length), i % batches)
+    return count
+
+
+@pytest.mark.parametrize("lengths", [[16] * 7 * 3, [16, 12, 9, 16, 14, 16, 8] * 3, [12, 16, 17, 16, 16, 16, 4] * 3])
+def test_a_length_that_equals_the_batch_size_by_chance_costs_no_samples(lengths):
+    """Where PyTorch's own samplers say how many there are."""
+    assert padded(100, lengths).n == 300
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "parts"), [(9, 2, 2), (32, 3, 3), (41, 4, 4), (42, 4, 4), (43, 4, 4)]
+)
+def test_as_many_tensors_as_samples_in_a_batch_cost_no_samples(samples, batch_size, parts):
+    """Images and masks in batches of two, say."""
+    count = SampleCount(lambda: Source(DataLoader(Numbers(samples), batch_size=batch_size, collate_fn=list)))
+    for _ in range(2):
+        for i in range(-(-samples // batch_size)):
+            n = min(batch_size, samples - i * batch_size)
+            count.add(tuple(torch.zeros(n, 1, 8, 8) for _ in range(parts)), i)
+    assert count.n == 2 * samples
+
+
+def test_it_is_looked_at_only_until_a_last_batch_tells():
+    count = padded(100, [16] * 7)
+    assert count._full is None
+    assert count._has_been_full
+
+
+def test_time_first_that_equals_the_batch_size_by_chance_is_not_taken_for_samples():
+    loader = DataLoader(Numbers(10), batch_size=4, collate_fn=list)
+    count = SampleCount(lambda: Source(loader))
+    for i, n in enumerate((4, 4, 2)):
+        count.add(torch.zeros(4, n), i)
+    assert count.n is None
+    assert "along the first dimension or along another" in count.problem
+
+
+def test_second_dimensions_that_begin_to_differ_are_none_of_samples():
+    count = SampleCount(lambda: Source([DataLoader(Numbers(8), batch_size=4, collate_fn=list)] * 2))
+    for i, lengths in enumerate(((4, 4), (9, 6))):
+        count.add([torch.zeros(4, length) for length in lengths], i)
+    assert count.n == 8
+
+
+def test_a_small_loader_of_as_many_features_as_a_batch_has_samples_is_counted():
+    """PyTorch's own way to collate puts samples first."""
+    loaders = [DataLoader(Numbers(n), batch_size=4) for n in (6, 3)]
+    count = SampleCount(lambda: Source(loaders))
+    for i, n in ((0, 4), (1, 2), (0, 3)):
+        count.add(torch.zeros(n, 4), i)
+    assert count.n == 9
+    changed = SampleCount(lambda: Source(loaders, is_changed=True))
+    changed.add(torch.zeros(3, 4), 0)
+    assert changed.n is None
 
 
 @pytest.mark.parametrize(("numbers", "is_known"), [([0, 1, 2, 0, 1], True), ([1, 3], False), ([0, 1, 3, 4], False)])
