@@ -152,7 +152,8 @@ def test_each_session_keeps_its_own(tmp_path, gpu):
     assert joules_of(record, 0) + joules_of(record, 1) == pytest.approx(record.total.energy_j, rel=1e-9)
     assert record.epochs[2].total_kwh > first.total.energy_kwh
     assert [[d.device_id for d in row.devices] for row in record.sessions] == [[UUID], [UUID]]
-    assert all(row.devices[0].shared.method == "fitted" for row in record.sessions)
+    # a busy machine may see too few updates of the counter to fit powers
+    assert all(row.devices[0].shared.method in {"fitted", "lines"} for row in record.sessions)
     for row in record.sessions:  # a series of power for each, which holds its joules and what is before and after
         power = row.devices[0].power
         assert row.energy.energy_j < power.energy_j < row.energy.energy_j + 0.5 * TRAIN_W
