@@ -258,14 +258,15 @@ class CounterEdges:
     def _place(self, segment: Segment, edge: Edge) -> None:
         """Put the knot of one edge; the first of a segment also says when the value before it began."""
         time_ns, half_ns = segment.edge_ns, segment.half_ns = self._dated(segment, edge)
+        before = None
         if segment.placed_ns is None:
             segment.first_edge = segment.first_edge or (time_ns, half_ns, edge.last_ns)
-            segment.before = self._before(segment, *segment.first_edge)
+            before = segment.before = self._before(segment, *segment.first_edge)
         if segment.is_vague(time_ns, half_ns, self.period.oldest_ns):
             return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
-        if segment.placed_ns is None and segment.before is not None:
-            interval = _begin(curve, _Interval(rise_j, quality), *segment.before, time_ns)
+        if before is not None:
+            interval = _begin(curve, _Interval(rise_j, quality), *before, time_ns)
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
             rise_j, quality, u_j = interval
@@ -276,7 +277,7 @@ class CounterEdges:
             time_ns = end_ns + 1
         if quality != "missing" and (time_ns - end_ns) * NS >= SHORTEST_S:
             # how many joules of a first interval there are to share out is no surer than when it began
-            least_half_ns = segment.before[1] if segment.placed_ns is None and segment.before is not None else 0
+            least_half_ns = 0 if before is None else before[1]
             _share_out(curve, self.beside, self._info, time_ns, rise_j, least_half_ns=least_half_ns)
             end_j = max(end_j, curve.end_j)
         curve.add(time_ns, end_j, half_width_ns=half_ns, quality=quality, u_j=u_j)

@@ -41,9 +41,7 @@ def test_the_period_of_the_last_interval_is_always_possible(intervals):
 def test_a_period_is_as_unsure_as_its_limits_are_far_apart():
     assert limits_of((80.0, 110.0)).half_ns(100.0) == 0.0  # one period alone explains the intervals
     assert limits_of((20.0, 110.0)).half_ns(100.0) == 80.0
-    assert (
-        limits_of((20.0, math.inf)).half_ns(100.0) == 100.0
-    )  # no more than the period itself, where nothing limits it
+    assert limits_of((20.0, math.inf)).half_ns(100.0) == 100.0  # no more than the period, where nothing limits it
     assert limits_of((20.0, 150.0)).half_ns(50.0) == 50.0
 
 
