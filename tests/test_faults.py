@@ -119,12 +119,14 @@ READINGS = {
     "no reading": lambda r: None,
     "something else": lambda r: (r.start_ns, r.register_j),
 }
+IN_A_TRAINER = ("a register of NaN", "a negative power", "in an hour", "no reading")  # one of each kind: it takes longer
 
 
 @pytest.mark.slow
-@both_ways
 @pytest.mark.parametrize("for_good", [False, True])
-@pytest.mark.parametrize("what", READINGS)
+@pytest.mark.parametrize(
+    ("what", "way"), [*((what, "loop") for what in READINGS), *((what, "trainer") for what in IN_A_TRAINER)]
+)
 def test_a_reading_that_cannot_be_is_out_and_told(tmp_path, way, what, for_good):
     faulty = Faulty(READINGS[what], for_good=for_good, counter_period_s=0.005)
     healthy = ReplayMeter(HEALTHY_W, counter_period_s=0.005)
