@@ -119,7 +119,7 @@ READINGS = {
     "no reading": lambda r: None,
     "something else": lambda r: (r.start_ns, r.register_j),
 }
-IN_A_TRAINER = ("a register of NaN", "a negative power", "in an hour", "no reading")  # one of each kind: it takes longer
+IN_A_TRAINER = ("a register of NaN", "a negative power", "in an hour", "no reading")  # one of each kind: it takes long
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from lightning_energy.commands.console import finite, not_negative, positive, probability
+from lightning_energy.comparison.difference import LEVEL
 from lightning_energy.comparison.subject import Choice
-from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.scores.formula import REFERENCE_KWH
 from lightning_energy.scores.metric import Scale
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from lightning_energy.comparison.binomial import in_samples
 from lightning_energy.comparison.columns import Column, column_of
 from lightning_energy.comparison.comparison import Comparison
+from lightning_energy.comparison.difference import LEVEL
 from lightning_energy.comparison.groups import checked_by, unsaid_words, without_settings
 from lightning_energy.comparison.judged_groups import judged_groups
 from lightning_energy.comparison.listing import some_of
@@ -23,7 +24,7 @@ from lightning_energy.comparison.run_files import find_records, short_names
 from lightning_energy.comparison.study_folders import without_discarded
 from lightning_energy.comparison.subject import Choice
 from lightning_energy.comparison.unlike import reference_of_their_size, with_caveats
-from lightning_energy.comparison.verdicts import LEVEL, of_some
+from lightning_energy.comparison.verdicts import of_some
 from lightning_energy.results.read import RecordError
 from lightning_energy.scores.formula import ALPHA, BETA, REFERENCE_KWH, EnergyPenalized, Sustainable, is_number
 from lightning_energy.scores.metric import PERCENT, Scale

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_energy.comparison.facts import Facts, are_mixed_alike, pairs_of
 from lightning_energy.comparison.front_probability import front_probabilities
 from lightning_energy.comparison.groups import Group, group_runs
 from lightning_energy.comparison.mixtures import other_shares
 from lightning_energy.comparison.pareto import on_front
 from lightning_energy.comparison.seeds import fixed_otherwise
-from lightning_energy.comparison.verdicts import Facts, are_mixed_alike, pairs_of
 from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:

@@ -6,25 +6,24 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from lightning_energy.comparison.facts import Facts, example, pairs_of, unlike
 from lightning_energy.comparison.groups import one_length
+from lightning_energy.comparison.mean_tests import (
+    ROUNDING,
+    by_means,
+    energy_differences,
+    hang_on_seeds,
+    metric_difference,
+)
 from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
 from lightning_energy.comparison.student import FEWEST, quantile_with, repeats_needed
 from lightning_energy.comparison.verdicts import (
     FEW_DEAR,
     FOR_THAT_SEED,
     NOT_SHARED,
-    ROUNDING,
     SHOWS_NOTHING,
-    Facts,
-    by_means,
     constant_words,
-    energy_differences,
-    example,
-    hang_on_seeds,
-    metric_difference,
     one_seed_words,
-    pairs_of,
-    unlike,
 )
 from lightning_energy.results.prefixes import per_cent
 
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lightning_energy.comparison.groups import Group
+    from lightning_energy.comparison.mean_tests import Test
     from lightning_energy.comparison.run import Run
-    from lightning_energy.comparison.verdicts import Test
 
 __all__ = ["IN_COMMON", "Gate", "GateError", "gate"]
 

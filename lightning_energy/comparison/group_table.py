@@ -27,11 +27,12 @@ from lightning_energy.results.prefixes import energy_unit, per_cent, plus_minus,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lightning_energy.comparison.difference import Difference
     from lightning_energy.comparison.groups import Group, Mean
     from lightning_energy.comparison.judgement import Judgement
     from lightning_energy.comparison.run import Run
     from lightning_energy.comparison.subject import Subject
-    from lightning_energy.comparison.verdicts import Difference, Verdict
+    from lightning_energy.comparison.verdicts import Verdict
 
 __all__ = [
     "GEOMETRIC",

@@ -14,10 +14,10 @@ from lightning_energy.comparison.configurations import (
     with_means,
 )
 from lightning_energy.comparison.course import best_so_far
+from lightning_energy.comparison.difference import LEVEL
 from lightning_energy.comparison.pareto import iso_scores
 from lightning_energy.comparison.progress import Progress, progress_of
 from lightning_energy.comparison.rank_stability import Candidate, Stability, stability
-from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.results.plain import plain
 
 if TYPE_CHECKING:

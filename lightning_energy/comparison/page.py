@@ -11,10 +11,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy._version import __version__
+from lightning_energy.comparison.difference import LEVEL
 from lightning_energy.comparison.group_table import conditions_words, dominates_words
 from lightning_energy.comparison.page_table import bodies, group_table, head
 from lightning_energy.comparison.subject import Subject, better
-from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.results.markup import clean, escaped, fill_page, name
 from lightning_energy.results.prefixes import WH_PER_KWH, energy_unit
 from lightning_energy.results.readable import si

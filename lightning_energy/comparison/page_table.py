@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_energy.comparison import page_cells as cells
 from lightning_energy.comparison.columns import ON_PAGE, Column, PageCell, heading_of
+from lightning_energy.comparison.difference import LEVEL
 from lightning_energy.comparison.front_probability import probability_words
 from lightning_energy.comparison.group_table import GEOMETRIC, OF_SOME, OFTEN_FAILS, conditions_words
 from lightning_energy.comparison.groups import SAME_RUN
 from lightning_energy.comparison.listing import some_of
 from lightning_energy.comparison.page_cells import Rows
-from lightning_energy.comparison.verdicts import LEVEL
 from lightning_energy.results.markup import UNKNOWN, clean, escaped, name
 
 if TYPE_CHECKING:

@@ -67,67 +67,36 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
 
-from lightning_energy.comparison.binomial import counts_samples
+from lightning_energy.comparison.difference import LEVEL
+from lightning_energy.comparison.facts import Facts, example, pairs_of, unlike
+from lightning_energy.comparison.mean_tests import energy_test, metric_difference, not_worse
 from lightning_energy.comparison.mixtures import OTHER_SHARES, other_shares
-from lightning_energy.comparison.seeds import fixed_otherwise, may_pair
-from lightning_energy.comparison.student import FEWEST, repeats_needed, tail, tail_with
+from lightning_energy.comparison.student import FEWEST, repeats_needed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lightning_energy.comparison.difference import Difference
     from lightning_energy.comparison.groups import Group
-    from lightning_energy.comparison.run import Run
+    from lightning_energy.comparison.mean_tests import Test
 
 __all__ = [
-    "FEWEST",
     "FEW_DEAR",
     "FOR_THAT_SEED",
-    "LEVEL",
+    "NOT_SHARED",
     "SHOWS_NOTHING",
-    "Difference",
-    "Facts",
     "Kind",
-    "Test",
     "Verdict",
-    "are_mixed_alike",
-    "by_means",
     "constant_words",
-    "energy_differences",
-    "example",
-    "hang_on_seeds",
     "judge",
-    "metric_difference",
     "of_shared_seeds",
     "of_some",
     "one_seed_words",
-    "pairs_of",
-    "unlike",
 ]
 
-LEVEL = 0.05
-ROUNDING = 1e-12  # relative, of differences of numbers
-Flaw = Literal[
-    "", "no spread", "one alike", "same pairs", "one seed", "other split", "seeds stop", "two means", "others"
-]
-Obstacle = Literal[Flaw, "missing", "constant", "spread"]
-"""The reason why no number of repeats decides a question; empty where some number does, or it is decided.
-
-``missing``: energy of some runs is missing, and could turn the direction. ``constant``: the uncertainty of the meters
-or estimates does not average out, or is taken not to. ``spread``: with this spread it would take more than 10,000 runs.
-``no spread``: all repeats gave the same figure. ``one alike``: those of one group did, and nothing shows that they were
-trained anew with different seeds. ``same pairs``: all pairs differ by the same figure. ``one seed``: a group has one
-seed in several runs, so that these do not show what another seed brings to the metric. ``other split``: a seed, as of a
-split of the data, is one in all runs of a group, and not in all of the other, and what it brings, to the number of
-epochs also, in no spread.
-``seeds stop``: a group has one seed in several runs, and not all had as many epochs, so that their energies do not show
-what another seed brings either. ``two means``: the geometric means of the
-energies have one order, and the arithmetic means the other. ``others``: only some seeds are shared, and the means of
-all runs do not have the order of those of the pairs, which are tested.
-"""
 FOR_THAT_SEED = (
     "for these seeds: where the length of a training hangs on them, as with early stopping, others may differ"
 )
@@ -158,78 +127,6 @@ the other better. ``cheaper`` and ``better``: that one of the two is shown, and 
 is. ``by the meter``: a group has fewer than three runs, so that figures can be set side by side and nothing follows.
 ``incomparable``: unlike things.
 """
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference between two groups, ``other`` minus ``one``.
-
-    Attributes:
-        value: the difference of the means; of energies that of their logarithms.
-        error: its standard error, ``constant`` included.
-        df: degrees of freedom of its scatter.
-        p: p-value, two-sided, before any correction.
-        sd: standard deviation of a run, of pairs that of their differences, as for ``worst``; no smaller than the step
-            between two counts of samples, or epochs of trainings that stopped early, allows.
-        constant: standard uncertainty of ``value`` that no number of runs makes smaller.
-        holm: the same as ``p``, corrected for all tests that were made.
-        sign: -1 or 1 where the direction is decided, else 0.
-        worst: the value that ``p`` is of: of energies with what the cheaper group spent in missing time if it did so at
-            its mean power, 0 where that turns the direction.
-        missing: energy is missing that could turn the direction.
-        level: the level of its test, one-sided, if it were the first of Holm's.
-        paired: runs are paired.
-        flaw: the reason why its repeats show nothing; empty where they do.
-        spreads: number of groups whose spreads make up ``sd``: 2 where both scatter alike, 1 where one alone does.
-        fewest: runs of each without which nothing is decided: more than three where all of one group stopped after as
-            many epochs, and all of the other after another number, which may be chance.
-    """
-
-    value: float
-    error: float
-    df: float
-    p: float
-    sd: float
-    constant: float = 0.0
-    holm: float = 1.0
-    sign: int = 0
-    worst: float = 0.0
-    missing: bool = False
-    level: float = LEVEL / 2
-    paired: bool = False
-    flaw: Flaw = ""
-    spreads: float = 2.0
-    fewest: int = FEWEST
-
-    @cached_property
-    def repeats(self) -> int | None:
-        """Runs of each that would probably (0.8) decide it, all trained anew; ``None``: it is, or no number does.
-
-        It is for the difference and the spread that were seen.
-        """
-        if self.sign or self.missing or self.flaw:
-            return None
-        needed = repeats_needed(
-            self.worst, self.sd, self.level, paired=self.paired, constant=self.constant, spreads=self.spreads
-        )
-        return None if needed is None else max(needed, self.fewest)
-
-    @property
-    def obstacle(self) -> Obstacle:
-        """The reason why no number of repeats decides it."""
-        if self.sign or self.repeats is not None:
-            return ""
-        if self.missing:
-            return "missing"
-        if self.flaw:
-            return self.flaw
-        without_spread = repeats_needed(self.worst, 0.0, self.level, constant=self.constant)
-        return "constant" if self.constant and without_spread is None else "spread"
-
-    def to_plain(self) -> dict[str, Any]:
-        """The same in JSON's types."""
-        own = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**own, "repeats": self.repeats, "obstacle": self.obstacle}
 
 
 @dataclass(frozen=True)
@@ -323,168 +220,6 @@ def judge(
     drafts = [_draft(one, other, margin) for one, other in pairs]
     tests = _correct([test for draft in drafts for test in draft.tests])
     return [draft.verdict(level, tests) for draft in drafts]
-
-
-def unlike(one: Run, other: Run) -> tuple[str, ...]:
-    """Say why the energies or metrics of two runs must not be set against each other; empty if they may be.
-
-    Args:
-        one: a run.
-        other: another run.
-    """
-    of_samples = bool(one.metric_n and other.metric_n and one.metric_n != other.metric_n)
-    if one.likeness == other.likeness and one.source.sensors and not of_samples:
-        return ()
-    reasons = []
-    if one.covers != other.covers:
-        reasons.append(f"their joules cover different parts ({one.covers}; {other.covers})")
-    if one.quality != other.quality:
-        reasons.append(f"their energies are of different quality ({one.quality}; {other.quality})")
-    if one.metric_kind != other.metric_kind:
-        reasons.append(f"their metrics are different ones ({one.metric_name}; {other.metric_name})")
-    if of_samples:
-        reasons.append(
-            f"their metrics are of different numbers of validation samples ({one.metric_n}; {other.metric_n})"
-        )
-    if not one.source.sensors or not other.source.sensors:
-        reasons.append("the sensors of one are not known, or changed between its sessions")
-    elif one.source.sensors != other.source.sensors:
-        reasons.append("they were measured by different sensors, whose gains differ")
-    return tuple(reasons)
-
-
-def example(group: Group) -> Run:
-    """A run of a group that others are compared with: the first whose number of samples is known, if there is one.
-
-    Args:
-        group: a group with a run.
-    """
-    return next((run for run in group.runs if run.metric_n), group.runs[0])
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything of a group that tests are made of.
-
-    Attributes:
-        group: the group.
-        log_kwh: the logarithm of each run's energy.
-        log_most: the same with the energy that it may have spent in missing time.
-        good: the metric of each run, of which more is better.
-        seeds: index of each seed; empty where they are not all known, or one comes twice.
-        u: relative standard uncertainty of an energy that is taken not to average out over its repeats.
-        grid: step between two values of a metric that counts samples; 0 for others.
-        epoch: share of an epoch, or of the epochs from one validation to the next, in the energy of a training that
-            stopped early; 0 where none did.
-        own: reasons why its runs do not belong together.
-        records: files of its runs, and their ids as far as they are known.
-    """
-
-    group: Group
-    log_kwh: list[float]
-    log_most: list[float]
-    good: list[float]
-    seeds: dict[int | str, int]
-    u: float
-    grid: float
-    epoch: float
-    own: tuple[str, ...]
-    records: frozenset[str]
-
-    @classmethod
-    def of(cls, group: Group) -> Facts:
-        """Gather them."""
-        runs = group.runs
-        energies = [run.energy_kwh or 0.0 for run in runs]
-        known = all(e > 0 for e in energies)
-        seeds = {seed: i for i, seed in enumerate(group.seeds) if seed is not None}
-        own = [] if known else ["an energy of 0 kWh is no share of anything"]
-        first = example(group)
-        mixed = next((reasons for run in runs if (reasons := unlike(first, run)) and run is not first), ())
-        own += [f"of the runs of {group.name}, {reason}" for reason in mixed]
-        sign = 1.0 if group.mode == "max" else -1.0
-        return cls(
-            group,
-            [math.log(e) for e in energies] if known else [],
-            [math.log(e + run.source.slack_kwh) for e, run in zip(energies, runs, strict=True)] if known else [],
-            [sign * (run.metric or 0.0) for run in runs],
-            seeds if len(seeds) == len(runs) and not group.repeats_a_seed else {},
-            max((_relative_u(run) for run in runs), default=0.0) if known else 0.0,
-            max(1 / (run.metric_n or 1) for run in runs) if runs and all(map(counts_samples, runs)) else 0.0,
-            max((r.source.stop_step / r.source.stopped_after for r in runs if r.source.stopped_after), default=0.0),
-            tuple(own),
-            frozenset({text for run in runs for text in (run.path, run.source.run_id)} - {""}),
-        )
-
-
-def _relative_u(run: Run) -> float:
-    """Between runs on the same sensors a gain cancels; the error of a model does not, as it depends on the work."""
-    u_kwh = run.u_kwh if run.quality == "estimated" else run.u_repeat_kwh
-    return (u_kwh or 0.0) / (run.energy_kwh or math.inf)
-
-
-@dataclass
-class Test:
-    """A test of the family: of a difference in both directions, or of one direction alone with ``p`` doubled."""
-
-    value: float
-    error: float
-    df: float
-    p: float
-    sd: float
-    constant: float = 0.0
-    holm: float = 1.0
-    sides: int = 2
-    worst: Test | None = None
-    flaw: Flaw = ""
-    spreads: float = 2.0
-    split: float = 0.0  # one-sided p-value by numbers of epochs alone, where each group has one
-    of_all: float | None = None  # the difference of the means of all runs, where not all are paired
-
-    @property
-    def opposed(self) -> Test:
-        """The same, or one that shows nothing where the means of all runs do not have its order."""
-        if not self.error or self.of_all is None or self.of_all * self.value > 0:
-            return self
-        return replace(self, error=0.0, p=1.0, flaw="others")
-
-    @property
-    def scatter(self) -> float:
-        """The part of its error that repeats show."""
-        return math.sqrt((self.error - self.constant) * (self.error + self.constant))
-
-    def p_of(self, value: float) -> float:
-        """The p-value, of two sides, of a value with the same errors."""
-        return min(1.0, 2 * tail_with(abs(value), self.scatter, self.df, self.constant))
-
-    def difference(self, level: float, tests: int, *, paired: bool) -> Difference:
-        """The same as a figure, decided at a level.
-
-        Args:
-            level: the level of all tests together.
-            tests: number of one-sided tests in the family.
-            paired: whether runs are paired.
-        """
-        sign = (1 if self.value > 0 else -1) if self.holm <= level else 0
-        worst = self.worst or self
-        missing = worst is not self and not worst.value * self.value > 0  # also where it is 0 times infinity
-        return Difference(
-            self.value,
-            self.error,
-            self.df,
-            self.p,
-            worst.sd,
-            self.constant,
-            self.holm,
-            sign,
-            0.0 if missing else worst.value,
-            missing,
-            level / tests,
-            paired,
-            self.flaw,
-            worst.spreads,
-            max(FEWEST, math.ceil(math.log(tests / level, 4))) if self.split else FEWEST,
-        )
 
 
 @dataclass
@@ -583,11 +318,11 @@ def _draft(one: Facts, other: Facts, margin: float) -> _Draft:
         draft.kind, draft.reasons = "incomparable", (f"{OTHER_SHARES} ({shares}): group by these settings, too",)
         return draft
     draft.pairs = len(pairs)
-    draft.energy = _energy_test(one, other, pairs)
+    draft.energy = energy_test(one, other, pairs)
     metric = metric_difference(one, other, pairs)
     draft.metric = metric.opposed
     if margin:
-        draft.not_worse = tuple(_not_worse(metric, sign, margin) for sign in (-1, 1))
+        draft.not_worse = tuple(not_worse(metric, sign, margin) for sign in (-1, 1))
     flaws = dict.fromkeys(test.flaw for test in (draft.energy, draft.metric) if test.flaw)
     draft.reasons = tuple(
         one_seed_words(one.group, other.group) if f == "one seed" else SHOWS_NOTHING[f] for f in flaws
@@ -640,213 +375,6 @@ def of_some(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
         verdicts: the verdicts.
     """
     return [(verdict.one, verdict.other) for verdict in verdicts if verdict.unpaired]
-
-
-def pairs_of(one: Facts, other: Facts) -> list[tuple[int, int]]:
-    """The runs with one seed, where these are three or more and at least half of the smaller group."""
-    pairs = [(i, other.seeds[seed]) for seed, i in one.seeds.items() if seed in other.seeds]
-    is_many = len(pairs) >= max(FEWEST, min(one.group.n, other.group.n) / 2)
-    return pairs if is_many and may_pair(one.group.all_seeds, other.group.all_seeds) else []
-
-
-def are_mixed_alike(one: Group, other: Group) -> bool:
-    """True where the runs that a test of two groups is of have the same shares of settings.
-
-    Args:
-        one: a group.
-        other: another group.
-    """
-    if not (one.differs_in or other.differs_in):
-        return True
-    return not other_shares(one, other, pairs_of(Facts.of(one), Facts.of(other)))
-
-
-def _are_some(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> bool:
-    """True where some runs alone are paired."""
-    return 0 < 2 * len(pairs) < one.group.n + other.group.n
-
-
-def metric_difference(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
-    """The difference of two groups' metrics, better is more: no surer than the step between two counts allows.
-
-    Args:
-        one: the first group.
-        other: the second.
-        pairs: indices of runs that belong together.
-    """
-    alike = [facts for facts in (one, other) if len({*facts.good}) == 1]
-    steps = (one.grid, other.grid) if len(alike) < 2 else (0.0, 0.0)  # noqa: PLR2004 - both
-    if len(alike) == 1 and not alike[0].grid:
-        steps = (math.sqrt(12 * max(_moments(one.good)[1], _moments(other.good)[1])),) * 2
-    test = _test(one.good, other.good, pairs, steps=steps)
-    if _are_some(one, other, pairs):
-        test = replace(test, of_all=_moments(other.good)[0] - _moments(one.good)[0])
-    if one.group.repeats_a_seed or other.group.repeats_a_seed:
-        return replace(test, error=0.0, p=1.0, flaw="one seed")
-    if fixed_otherwise(one.group.all_seeds, other.group.all_seeds):
-        return replace(test, error=0.0, p=1.0, flaw="other split")
-    if len(alike) == 1 and not alike[0].seeds:
-        return replace(test, error=0.0, p=1.0, flaw="one alike")
-    return test
-
-
-def energy_differences(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> tuple[Test, Test, Test]:
-    """The difference of the logarithms of two groups' energies: as known, and the least and most with missing energy.
-
-    A run spent more than is known in time whose energy is missing: as at its mean power, which is an assumption.
-
-    Args:
-        one: the first group.
-        other: the second.
-        pairs: indices of runs that belong together.
-    """
-    constant, steps = math.hypot(one.u, other.u), (one.epoch, other.epoch)
-    test = _test(one.log_kwh, other.log_kwh, pairs, constant, steps)
-    if test.error and any(max(facts.log_kwh) - min(facts.log_kwh) <= ROUNDING for facts in (one, other)):
-        test = replace(test, error=0.0, p=1.0, flaw="one alike")
-        return test, test, test
-    if one.log_most == one.log_kwh and other.log_most == other.log_kwh:
-        return test, test, test
-    nothing = replace(test, value=-math.inf, p=1.0)
-    least = nothing if math.inf in one.log_most else _test(one.log_most, other.log_kwh, pairs, constant, steps)
-    most = replace(test, value=math.inf, p=1.0)
-    if math.inf not in other.log_most:
-        most = _test(one.log_kwh, other.log_most, pairs, constant, steps)
-    return test, _no_surer(least, test), _no_surer(most, test)
-
-
-def _no_surer(bound: Test, test: Test) -> Test:
-    """A test of what may have been spent, with the scatter of what is known where that is larger."""
-    if bound.error >= test.error:
-        return bound
-    return replace(test, value=bound.value, p=test.p_of(bound.value))
-
-
-def _energy_test(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> Test:
-    """The test of the energies: the cheaper group may have spent more in missing time."""
-    test, least, most = energy_differences(one, other, pairs)
-    if test.error and (flaw := hang_on_seeds(one.group, other.group)):
-        return replace(test, error=0.0, p=1.0, flaw=flaw)
-    if test.error and (by_means(one, other, pairs) - 1) * test.value < 0:
-        return replace(test, error=0.0, p=1.0, flaw="two means")
-    if _are_some(one, other, pairs):
-        opposed = replace(test, of_all=by_means(one, other, ()) - 1).opposed
-        if opposed.flaw == "others":
-            return opposed
-    split = _two_stops(one, other, pairs, test.value)
-    if test is least:
-        return replace(test, p=max(test.p, 2 * split), split=split)
-    worst = least if test.value > 0 else most
-    p = worst.p if worst.value * test.value > 0 else 1.0
-    return replace(test, p=max(p, 2 * split), worst=worst, split=split)
-
-
-def _two_stops(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]], value: float) -> float:
-    """The probability of two numbers of epochs, one for each group, if both are alike: the largest that it may be.
-
-    Trainings that stop early, or else reach their limit, may come in two lumps far apart. That all n of one group are
-    in one and all m of the other in the other has the probability q^n (1 - q)^m, for q = n / (n + m) at most. The
-    spread within the lumps does not show it. 0 where a group has several numbers, or both have the same, or where these
-    make up less than half of the difference ``value``, as where an epoch of one costs ten times as much.
-    """
-    chosen = [[i for i, _ in pairs], [j for _, j in pairs]] if pairs else [range(one.group.n), range(other.group.n)]
-    stops = [{f.group.runs[i].source.stopped_after for i in of} for f, of in zip((one, other), chosen, strict=True)]
-    if max(map(len, stops)) > 1 or stops[0] == stops[1]:
-        return 0.0
-    n, m = map(len, chosen)
-    epochs = [f.group.runs[of[0]].source for f, of in zip((one, other), chosen, strict=True)]
-    a, b = (source.epochs or source.stopped_after for source in epochs)
-    if a and b and 2 * math.copysign(1.0, value) * math.log(b / a) < abs(value):
-        return 0.0
-    return (n / (n + m)) ** n * (m / (n + m)) ** m
-
-
-def hang_on_seeds(one: Group, other: Group) -> Flaw:
-    """Tell where numbers of epochs differ, or are not known, that may hang on a seed which is in no spread; else empty.
-
-    Such a seed comes twice in a group, or is one in all of its runs, as of a split, and not in the other group's.
-
-    Args:
-        one: a group.
-        other: another group.
-    """
-    lengths = one.lengths | other.lengths
-    has_stopped = any(stopped is not None for stopped, _ in lengths)
-    if not ((has_stopped and len(lengths) > 1) or not (one.has_one_length and other.has_one_length)):
-        return ""
-    if one.repeats_a_seed or other.repeats_a_seed:
-        return "seeds stop"
-    return "other split" if fixed_otherwise(one.all_seeds, other.all_seeds) else ""
-
-
-def by_means(one: Facts, other: Facts, pairs: Sequence[tuple[int, int]]) -> float:
-    """The second group's mean energy as a share of the first one's, as far as it is known: of arithmetic means.
-
-    Args:
-        one: the first group.
-        other: the second.
-        pairs: indices of runs that belong together; the others count for nothing then. None: it is of all runs.
-    """
-    logs = ([one.log_kwh[i] for i, _ in pairs], [other.log_kwh[j] for _, j in pairs])
-    logs = logs if pairs else (one.log_kwh, other.log_kwh)
-    most = max(map(max, logs))
-    means = [math.fsum(math.exp(log - most) for log in of) / len(of) for of in logs]
-    return means[1] / means[0] if means[0] else math.inf
-
-
-def _test(
-    one: Sequence[float],
-    other: Sequence[float],
-    pairs: Sequence[tuple[int, int]],
-    constant: float = 0.0,
-    steps: tuple[float, float] = (0.0, 0.0),
-) -> Test:
-    """Test that two means are equal.
-
-    Args:
-        one: values of the first group.
-        other: those of the second.
-        pairs: indices of values that belong together; none: Welch's test, with Hsu's degrees of freedom where sizes
-            differ.
-        constant: standard uncertainty of the difference that does not average out.
-        steps: steps between two values of each group, by whose rounding no variance is smaller than their square / 12.
-    """
-    ra, rb = (step**2 / 12 for step in steps)
-    if pairs:
-        n, spreads = len(pairs), 1.0
-        value, variance = _moments([other[j] - one[i] for i, j in pairs])
-        variance = max(variance, ra + rb)
-        square, df, sd = variance / n, n - 1.0, math.sqrt(variance)
-    else:
-        (a, va), (b, vb) = _moments(one), _moments(other)
-        value, sa, sb = b - a, va / len(one), vb / len(other)
-        square, sd = max(sa + sb, ra / len(one) + rb / len(other)), math.sqrt(max(va + vb, ra + rb) / 2)
-        low = sa**2 / (len(one) - 1) + sb**2 / (len(other) - 1)
-        df = (sa + sb) ** 2 / low if low and len(one) == len(other) else float(min(len(one), len(other)) - 1)
-        ratio = min(va, vb) / max(va, vb) if max(va, vb) else 1.0
-        spreads = (1 + ratio) ** 2 / (1 + ratio**2)
-    if math.sqrt(square) <= ROUNDING * max(map(abs, (*one, *other))):  # they are equal to the last digit
-        spread = max(max(values) - min(values) for values in (one, other))
-        flaw: Flaw = "same pairs" if pairs and spread > ROUNDING * max(map(abs, (*one, *other))) else "no spread"
-        return Test(value, 0.0, df, 1.0, sd, flaw=flaw)
-    test = Test(value, math.hypot(math.sqrt(square), constant), df, 1.0, sd, constant, spreads=spreads)
-    return replace(test, p=test.p_of(value))
-
-
-def _not_worse(test: Test, sign: int, margin: float) -> Test:
-    """Test that the first group (sign -1) or the second (sign 1) is not worse by the margin or more.
-
-    Its p-value is doubled, like that of a test with two sides.
-    """
-    p = min(1.0, 2 * tail((sign * test.value + margin) / test.error, test.df)) if test.error else 1.0
-    is_opposed = test.of_all is not None and sign * test.of_all + margin <= 0
-    return replace(test, p=1.0 if is_opposed else p, sides=1)
-
-
-def _moments(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and the variance with n - 1."""
-    mean = math.fsum(values) / len(values)
-    return mean, math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
 
 
 def _correct(tests: Sequence[Test]) -> int:
