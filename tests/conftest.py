@@ -64,8 +64,9 @@ def chromium(tmp_path_factory):
 # Where coverage looks at slow tests, too, with their first parameters. Those elsewhere go millions of times through
 # lines that the fast tests reach as well, and coverage's tracer would take more time than they do.
 TRACED = {"training", "test_monitor.py"}
-# Simulations: with other numbers they go through the same lines, so coverage looks at a test's first parameters alone.
-SIMULATE = {"curves", "ledger"}
+# Simulations and pictures: with other numbers they go through the same lines, so coverage looks at a test's first
+# parameters alone.
+SIMULATE = {"curves", "ledger", "test_labels.py"}
 # These read files, and run nothing of the package.
 READ = {"test_contributing.py", "test_layers.py", "test_prose.py", "test_repository.py"}
 
