@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lightning_energy._version import __version__
+from lightning_energy.meters.handlers import forgive
 from lightning_energy.meters.patience import NoThreadError, Question
 
 if TYPE_CHECKING:
@@ -171,8 +172,8 @@ def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
     try:
         process.wait(patience_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        with suppress(subprocess.TimeoutExpired):
+        with forgive(Exception):  # privileges that were dropped, a sandbox, an audit hook: it ends with us at last
+            process.kill()
             process.wait(PATIENCE_S)
 
 

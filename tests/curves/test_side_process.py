@@ -98,6 +98,25 @@ def test_it_ends_where_the_program_has_closed_our_end_of_the_socket():
     assert process.wait(60) == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("error", [PermissionError(1, "Operation not permitted"), RuntimeError("no signals here")])
+def test_a_process_that_may_not_be_killed_is_left_alone(error, monkeypatch):
+    """As where the training has dropped its privileges since, or an audit hook forbids it: it must not end by that."""
+    side = SideProcess("import time; time.sleep(600)", ())
+    assert side.start()
+    wait_for(lambda: not side.is_starting)
+    process = side.process
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", refuse)
+        side.leave()
+        assert process.poll() is None
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
+
+
 def test_there_is_no_process_without_a_limit_for_files_either(monkeypatch):
     def none(*_: object) -> None:
         raise OSError(24, "Too many open files")
