@@ -230,8 +230,10 @@ class _Tensors:
     @property
     def second(self) -> int | None:
         """The number of samples if they stand along the second dimension, as with time first; ``None``: they do not."""
-        sizes = {t.shape[:2][-1] for t in self.sized}
-        return sizes.pop() if len(sizes) == 1 and any(t.ndim > 1 for t in self.sized) else None
+        sizes, ranks = {t.shape[:2][-1] for t in self.sized}, {t.ndim for t in self.sized}
+        if len(sizes) > 1 or ranks <= {1} or (ranks == {1, 4} and sizes <= CHANNELS):  # the latter: images and classes
+            return None
+        return sizes.pop()
 
     @property
     def others(self) -> list[int | None]:

@@ -249,6 +249,14 @@ def test_it_is_looked_at_only_until_a_last_batch_tells():
     assert count._has_been_full
 
 
+def test_classes_of_as_many_images_as_channels_are_looked_at_no_longer_than_others():
+    loader = DataLoader(Numbers(30), batch_size=3, drop_last=True, collate_fn=list)
+    count = SampleCount(lambda: Source(loader))
+    for i in range(8):
+        count.add([torch.zeros(3, 3, 8, 8), torch.zeros(3)], i)
+    assert (count.n, count._full, count.seen[6]) == (24, None, 3 + 256)
+
+
 def test_time_first_that_equals_the_batch_size_by_chance_is_not_taken_for_samples():
     loader = DataLoader(Numbers(10), batch_size=4, collate_fn=list)
     count = SampleCount(lambda: Source(loader))
