@@ -18,6 +18,7 @@ __all__ = ["describe", "first_size", "look", "only_loader", "other_sizes", "plac
 CHANNELS = {1, 3, 4}  # of images, where they stand first
 MOST_PARTS = 10_000  # of a batch that are looked at
 NAMED_PARTS = 3
+EITHER = "may have its samples along the first dimension or along another"
 PLAIN = (bool, int, float, complex, str, bytes)  # that stand for one sample, beside its tensors
 
 
@@ -54,6 +55,7 @@ def look(
     *,
     together: bool = False,
     expected: int | None = None,
+    claimed: int | None = None,
     is_sure: bool = False,
     is_changed: bool = True,
 ) -> tuple[int | str, bool]:
@@ -65,6 +67,7 @@ def look(
         together: whether several loaders give their batches together, as those of a training do.
         expected: the samples that the DataLoader joins to this batch, where that is known: as large a first dimension
             is right, whatever it is.
+        claimed: the same as a sampler says that need not be right: another first dimension is doubted by it.
         is_sure: whether an earlier batch was seen to be as large as its DataLoader says.
         is_changed: whether something else may have changed it. If not, PyTorch's own ``default_collate`` puts samples
             first.
@@ -77,7 +80,7 @@ def look(
         return f"a batch comes from {len(each)} loaders together", False
     sizes = Sizes.of(each)
     is_sure = is_sure or (expected is None and sizes.is_batched and not sizes.may_join and not is_changed)
-    found = _look(batch, sizes, expected=expected, is_sure=is_sure)
+    found = _look(batch, sizes, expected=expected, claimed=claimed, is_sure=is_sure)
     return found, found == sizes.batch_size
 
 
@@ -92,22 +95,20 @@ def only_loader(loaders: Any) -> Any:
     return each[0] if len(each) == 1 else None
 
 
-def other_sizes(batch: Any, loaders: Any) -> list[int | None]:
-    """Numbers that may be that of samples as well as the first dimension, where a DataLoader has its own collate_fn.
+def other_sizes(batch: Any, loaders: Any, *, is_changed: bool = False) -> list[int | None]:
+    """Numbers that may be that of samples as well as the first dimension: not where ``default_collate`` made the batch.
 
-    They are the second dimension, if all tensors have the same, as with time first (else ``None``), and the lengths of
-    lists that may have one part for each sample.
+    They are the second dimension, if all tensors have the same, as with time first (else ``None``), and rows are as
+    long; and the lengths of lists that may have one part for each sample.
 
     Example:
         >>> from torch.utils.data import DataLoader
         >>> other_sizes(torch.zeros(4, 3), DataLoader([1], collate_fn=list)), other_sizes(torch.zeros(4, 3), None)
         ([3], [])
     """
-    if not Sizes.of([*_loaders(loaders)]).may_join:
+    if not (is_changed or Sizes.of([*_loaders(loaders)]).may_join):
         return []
-    tensors = _Tensors(batch)
-    second = {t.shape[1] if t.ndim > 1 else None for t in tensors.sized}
-    return [second.pop() if len(second) == 1 else None, *tensors.alike, *map(len, tensors.lists)]
+    return _Tensors(batch).others
 
 
 def first_size(batch: Any) -> int | None:
@@ -226,6 +227,19 @@ class _Tensors:
         self._parts = 0
         self._take(batch)
 
+    @property
+    def second(self) -> int | None:
+        """The number of samples if they stand along the second dimension, as with time first; ``None``: they do not."""
+        sizes, ranks = {t.shape[:2][-1] for t in self.sized}, {t.ndim for t in self.sized}
+        if len(sizes) > 1 or ranks <= {1} or (ranks == {1, 4} and sizes <= CHANNELS):  # the latter: images and classes
+            return None
+        return sizes.pop()
+
+    @property
+    def others(self) -> list[int | None]:
+        """Numbers that may be that of samples as well as the first dimension: see :func:`other_sizes`."""
+        return [self.second, *self.alike, *map(len, self.lists)]
+
     def _take(self, part: Any) -> None:
         self._parts += 1
         if self._parts > MOST_PARTS:
@@ -265,7 +279,9 @@ def _are_alike(parts: list[Any] | tuple[Any, ...]) -> bool:
     return form is not None and all(_form(part) == form for part in parts)
 
 
-def _look(batch: Any, sizes: Sizes, *, expected: int | None = None, is_sure: bool) -> int | str:
+def _look(
+    batch: Any, sizes: Sizes, *, expected: int | None = None, claimed: int | None = None, is_sure: bool
+) -> int | str:
     """The number of samples, or the reason why it is not known."""
     tensors, batch_size = _Tensors(batch), sizes.batch_size
     first = sorted({t.shape[0] for t in tensors.sized})
@@ -281,7 +297,7 @@ def _look(batch: Any, sizes: Sizes, *, expected: int | None = None, is_sure: boo
             f"the first dimension of the tensors in a batch ({describe(batch)}) is {n}, and the DataLoader's "
             f"batch_size is {batch_size}"
         )
-    if n in {batch_size, expected} or is_sure:
+    if n == expected or is_sure or (n == batch_size and (expected is None or n <= expected)):
         return n
     doubt = _doubt_joined(tensors, n, batch_size) if sizes.may_join else ""
     if sizes.may_join or not sizes.is_batched:
@@ -290,6 +306,10 @@ def _look(batch: Any, sizes: Sizes, *, expected: int | None = None, is_sure: boo
         doubt = doubt or _doubt_without(tensors, n, is_batched=sizes.is_batched)
     else:
         doubt = doubt or _doubt(tensors, n, batch_size)
+    if claimed is not None:
+        doubt = doubt or _doubt_claimed(tensors, n, claimed)
+    if sizes.may_join and batch_size is not None:
+        doubt = doubt or _doubt_second(tensors, n, batch_size if claimed is None else claimed)
     return f"a batch ({describe(batch)}) {doubt}" if doubt else n
 
 
@@ -301,6 +321,20 @@ def _doubt(tensors: _Tensors, n: int, batch_size: int) -> str:
         if len(parts) == batch_size or (len(parts) > 1 and n in CHANNELS and parts[0].ndim > 2):  # noqa: PLR2004
             return f"may be made of single samples, whose first dimension is {n}"
     return ""
+
+
+def _doubt_claimed(tensors: _Tensors, n: int, claimed: int) -> str:
+    """The same where a sampler says how many there are."""
+    if n != claimed and claimed in tensors.others:
+        return EITHER
+    return f"has a first dimension of {n}, and its DataLoader's sampler gives {claimed} samples" if n > claimed else ""
+
+
+def _doubt_second(tensors: _Tensors, n: int, most: int) -> str:
+    """The same where no more than ``most`` samples may stand along the second dimension, if it is not of channels."""
+    second = tensors.second
+    is_of_images = second in CHANNELS and all(t.ndim == 4 for t in tensors.sized)  # noqa: PLR2004 - samples first
+    return "" if second is None or second == n or second > most or is_of_images else EITHER
 
 
 def _doubt_joined(tensors: _Tensors, n: int, batch_size: int | None) -> str:

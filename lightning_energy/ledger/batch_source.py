@@ -16,7 +16,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-__all__ = ["Promised", "Source", "expected", "promised"]
+__all__ = ["Promised", "Source", "claimed", "expected", "promised"]
 
 # that give as many samples as they say
 SAMPLERS = (SequentialSampler, RandomSampler, SubsetRandomSampler, WeightedRandomSampler, DistributedSampler)
@@ -30,12 +30,14 @@ class Source(NamedTuple):
         is_changed: whether a hook of the user's stands between them and a step, which may change a batch.
         is_taken: whether a step takes its batches itself, from an iterator, and as many as it likes.
         is_together: whether several loaders give their batches together, not one loader after the other.
+        at_work: the one of several loaders that gives the batches now; ``None`` where it is not known.
     """
 
     loaders: Any = None
     is_changed: bool = False
     is_taken: bool = False
     is_together: bool = False
+    at_work: Any = None
 
 
 class Promised(NamedTuple):
@@ -102,16 +104,43 @@ def expected(source: Source, loader: Any, batch_idx: int) -> int | None:
         >>> [expected(Source(loader), loader, i) for i in range(3)], expected(Source(loader), None, 0)
         ([4, 4, 2], None)
     """
-    sizes = _joined(source, loader) if type(loader) is DataLoader else None
+    if type(loader) is not DataLoader or (sizes := _joined(source, loader)) is None:
+        return None
+    return sizes.at(batch_idx)
+
+
+def claimed(loader: Any, batch_idx: int) -> int | None:
+    """The samples of a batch as a DataLoader's sampler, whichever it is, says: to doubt others, not to be believed.
+
+    Example:
+        >>> loader = DataLoader(range(10), batch_size=4, sampler=[*range(10)])
+        >>> [claimed(loader, i) for i in range(3)], expected(Source(loader), loader, 0), claimed(None, 0)
+        ([4, 4, 2], None, None)
+        >>> claimed(DataLoader(range(10), batch_size=None), 0), claimed(DataLoader(iter(range(10)), batch_size=4), 0)
+        (1, None)
+    """
+    if not isinstance(loader, DataLoader):
+        return None
+    if loader.batch_sampler is None:  # it gives what stands at each place
+        return 1 if type(loader.sampler) in SAMPLERS else None
+    sizes = _given(loader)
     return None if sizes is None else sizes.at(batch_idx)
 
 
 def _joined(source: Source, loader: DataLoader[Any]) -> Promised | None:
     """The numbers of samples that PyTorch's own samplers give for each batch; ``None`` where others do."""
+    if source.is_changed or source.is_taken or type(loader.batch_sampler) is not BatchSampler:
+        return None
+    return _given(loader) if type(loader.batch_sampler.sampler) in SAMPLERS else None
+
+
+def _given(loader: DataLoader[Any]) -> Promised | None:
+    """The numbers of samples that a sampler says that it gives for each batch; ``None`` where it says none."""
     sampler, size = loader.batch_sampler, loader.batch_size
-    if source.is_changed or source.is_taken:
+    if type(sampler) is not BatchSampler or sampler.batch_size != size:
         return None
-    if type(sampler) is not BatchSampler or type(sampler.sampler) not in SAMPLERS or sampler.batch_size != size:
+    try:
+        samples, batches = len(sampler.sampler), len(sampler)  # type: ignore[arg-type]  # not each has a length
+    except TypeError:
         return None
-    samples, batches = len(sampler.sampler), len(sampler)  # type: ignore[arg-type]  # one of SAMPLERS
     return Promised(size, batches, min(size, samples - size * (batches - 1)))

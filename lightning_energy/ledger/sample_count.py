@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.ledger.batch_size import describe, first_size, look, only_loader, other_sizes, place_of_size
-from lightning_energy.ledger.batch_source import Source, expected, promised
+from lightning_energy.ledger.batch_source import Source, claimed, expected, promised
 from lightning_energy.meters.handlers import forgive, raised_by_handler
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class SampleCount:
         self._next_promise: Promised | None = None
         self._is_relied_on = False
         self._is_broken = False
+        self._is_whole = False  # whether the pass began with its first batch
 
     @property
     def n(self) -> int | None:
@@ -153,28 +154,30 @@ class SampleCount:
             if batch_idx not in {0, before + 1}:
                 self._end(SEVERAL, "")
                 return
-        loader = only_loader(source.loaders)
+        loader = only_loader(source.loaders) if source.at_work is None else source.at_work
         # not -1 but before the first batch: a run may begin within a pass
         if batch_idx and newest not in {-1, batch_idx - 1}:
             self._end(KEPT, "")
             return
+        self._is_whole = batch_idx == 0 or (self._is_whole and newest != -1)
         if batch_idx == 0 and (loader is None or loader is not self._loader()):  # perhaps a pass through another one
             self._has_been_full, self._full = False, None
             self._loader = _weak(loader)
-        size = expected(source, loader, batch_idx)
-        together = self._together or source.is_together
+        place = batch_idx if self._is_whole else 0  # of a pass that went on from its middle, the loader began anew
+        loaders, size = source.loaders if loader is None else loader, expected(source, loader, place)
         n, is_full = look(
             batch,
-            source.loaders,
-            together=together,
+            loaders,
+            together=self._together or source.is_together,
             expected=size,
-            is_sure=self._has_been_full,
+            claimed=claimed(loader, place),
+            is_sure=self._has_been_full or self._is_told(batch, source, loaders),
             is_changed=source.is_changed,
         )
         if isinstance(n, str):
             self._end(n)
             return
-        doubt = self._notice_full(n, batch, source, size) if is_full or self._full is not None else ""
+        doubt = self._notice_full(n, batch, source, loaders, size) if is_full or self._full is not None else ""
         if self._full is not None:
             until = batch_idx  # look at each
         promise = doubt or self._kept(source, n, batch_idx)
@@ -191,14 +194,18 @@ class SampleCount:
         self.problem = problem + advice
         self.seen[COUNTED] = UNCOUNTED
 
-    def _notice_full(self, n: int, batch: Any, source: Source, size: int | None) -> str:
+    def _is_told(self, batch: Any, source: Source, loaders: Any) -> bool:
+        """True where full batches could be told by another number, and this one cannot: its rows show its samples."""
+        return self._full is not None and not any(other_sizes(batch, loaders, is_changed=source.is_changed))
+
+    def _notice_full(self, n: int, batch: Any, source: Source, loaders: Any, size: int | None) -> str:
         """Notice whether a batch is surely full; a sentence where it may be smaller by another dimension.
 
         Where its size is known, ``size``, another first dimension is that of samples only if no other is as large.
         """
         if self._has_been_full:
             return ""
-        others, full = other_sizes(batch, source.loaders), self._full
+        others, full = other_sizes(batch, loaders, is_changed=source.is_changed), self._full
         if size is not None and n != size:
             if size in others:
                 return EITHER

@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lightning_energy.ledger.batch_source import Source
-from lightning_energy.training.lightning_private import gives_together, keeps_batches
+from lightning_energy.training.lightning_private import gives_together, keeps_batches, loader_at_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +50,9 @@ def sources_of(trainer: Trainer) -> Callable[[str], Source]:
             return Source()
         if stage not in handling:
             handling[stage] = _handling(strong, STAGES[stage].step)
-        is_together = gives_together(strong, STAGES[stage].loop)
-        return Source(getattr(strong, STAGES[stage].loaders), *handling[stage], is_together=is_together)
+        loaders, _step, loop = STAGES[stage]
+        together, at_work = gives_together(strong, loop), loader_at_work(strong, loop)
+        return Source(getattr(strong, loaders), *handling[stage], is_together=together, at_work=at_work)
 
     return of
 

@@ -53,6 +53,7 @@ __all__ = [
     "is_timer",
     "keeps_batches",
     "last_validation_s",
+    "loader_at_work",
     "logged_hyperparameters",
     "logged_name",
     "logged_place",
@@ -269,9 +270,25 @@ def gives_together(trainer: Trainer, loop: str) -> bool:
     """
     if loop == "fit_loop":
         return True
+    return bool(
+        getattr(getattr(_at_work(trainer, loop), "_combined_loader", None), "_mode", "sequential") != "sequential"
+    )
+
+
+def loader_at_work(trainer: Trainer, loop: str) -> Any:
+    """The one of several loaders of an evaluation, which take turns, that a batch comes from; ``None`` elsewhere.
+
+    Lightning tells its number to a step, and to hooks that get no more than what they have to do with.
+    """
+    at_work = _at_work(trainer, loop)
+    number = getattr(getattr(at_work, "_results", None), "dataloader_idx", None)
+    combined = getattr(at_work, "_combined_loader", None)
+    return None if number is None or combined is None else combined.flattened[number]
+
+
+def _at_work(trainer: Trainer, loop: str) -> Any:
     is_in_fit = loop == "validate_loop" and is_fitting(trainer)
-    at_work = trainer.fit_loop.epoch_loop.val_loop if is_in_fit else getattr(trainer, loop, None)
-    return bool(getattr(getattr(at_work, "_combined_loader", None), "_mode", "sequential") != "sequential")
+    return trainer.fit_loop.epoch_loop.val_loop if is_in_fit else getattr(trainer, loop, None)
 
 
 def is_summary(callback: Any) -> bool:

@@ -5,7 +5,7 @@ from collections import OrderedDict, defaultdict
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
+from torch.utils.data import BatchSampler, DataLoader, Subset, TensorDataset, default_collate
 
 from lightning_energy.ledger.batch_source import Source
 from lightning_energy.ledger.counts import Counts
@@ -249,6 +249,14 @@ def test_it_is_looked_at_only_until_a_last_batch_tells():
     assert count._has_been_full
 
 
+def test_classes_of_as_many_images_as_channels_are_looked_at_no_longer_than_others():
+    loader = DataLoader(Numbers(30), batch_size=3, drop_last=True, collate_fn=list)
+    count = SampleCount(lambda: Source(loader))
+    for i in range(8):
+        count.add([torch.zeros(3, 3, 8, 8), torch.zeros(3)], i)
+    assert (count.n, count._full, count.seen[6]) == (24, None, 3 + 256)
+
+
 def test_time_first_that_equals_the_batch_size_by_chance_is_not_taken_for_samples():
     loader = DataLoader(Numbers(10), batch_size=4, collate_fn=list)
     count = SampleCount(lambda: Source(loader))
@@ -256,6 +264,80 @@ def test_time_first_that_equals_the_batch_size_by_chance_is_not_taken_for_sample
         count.add(torch.zeros(4, n), i)
     assert count.n is None
     assert "along the first dimension or along another" in count.problem
+
+
+def added(loader: DataLoader, batches: list[list[torch.Tensor]], *, first: int = 0, **of: bool) -> int | None:
+    """The number of samples after these batches, the first of which has this number."""
+    count = SampleCount(lambda: Source(loader, **of))
+    for i, batch in enumerate(batches, first):
+        count.add(batch, i)
+    return count.n
+
+
+@pytest.mark.parametrize("sampler", [None, [0, 1, 2]])
+@pytest.mark.parametrize(
+    "collate",
+    [
+        lambda rows: torch.zeros(2 * len(rows), 5),  # two views of each
+        lambda rows: torch.zeros(2, len(rows), 5),  # time first
+        lambda rows: torch.zeros(5, len(rows), 2),
+    ],
+)
+def test_a_small_first_batch_is_doubted_where_its_sampler_gives_another_number(collate, sampler):
+    """Three samples in one batch of up to eight, of which 6, 2 and 5 were counted."""
+    loader = DataLoader(Numbers(3), batch_size=8, sampler=sampler, collate_fn=collate)
+    assert added(loader, [*loader]) is None
+
+
+def test_as_many_as_a_full_batch_are_too_many_for_one_that_is_not():
+    loader = DataLoader(Numbers(4), batch_size=8, collate_fn=lambda rows: torch.zeros(2 * len(rows), 5))
+    assert added(loader, [*loader]) is None
+
+
+def test_a_small_batch_of_a_dataset_without_length_is_doubted_only_where_it_may_be_time_first():
+    rows = iter(range(3))
+    for batch, n in ((torch.zeros(5, 3), None), (torch.zeros(5, 9), 5), (torch.zeros(5, 3, 6, 6), 5)):
+        assert added(DataLoader(rows, batch_size=8, collate_fn=list), [batch]) == n
+
+
+def timed(n_time: int, n: int) -> list[torch.Tensor]:
+    """A batch with time first, and a class for each sample."""
+    return [torch.zeros(n_time, n, 5), torch.zeros(n)]
+
+
+@pytest.mark.parametrize("sampler", [None, [*range(30)]])
+@pytest.mark.parametrize("last", [timed(4, 2), timed(3, 4)])
+def test_time_first_beside_classes_is_not_taken_for_samples(last, sampler):
+    """As long as a batch is large, in all but one batch, behind those that are looked at anyhow."""
+    loader = DataLoader(Numbers(30), batch_size=4, sampler=sampler, collate_fn=list)
+    assert added(loader, [timed(4, 4)] * 7 + [last]) is None
+
+
+def test_classes_tell_the_samples_of_a_batch_of_as_many_features_as_samples():
+    loader = DataLoader(Numbers(32), batch_size=4, collate_fn=list)
+    batches = [[torch.zeros(n, 4), torch.zeros(n)] for n in (4, 4, 4, 4, 4, 3, 4, 2)]
+    assert added(loader, batches) == 29  # a collate_fn that leaves out some
+
+
+def test_time_first_that_a_hook_makes_is_not_taken_for_samples():
+    loader = DataLoader(Numbers(30), batch_size=4)
+    assert added(loader, [timed(4, 4)[:1]] * 7 + [timed(4, 2)[:1]], is_changed=True) is None
+
+
+def test_what_stands_at_one_place_of_a_dataset_is_no_batch_for_all_that_is_known():
+    """Without a batch size, PyTorch's samplers give one place at a time; a sampler of lists gives a batch."""
+    pair = [torch.zeros(4, 5), torch.zeros(4)]
+    assert added(DataLoader(Numbers(), batch_size=None), [pair]) is None
+    assert (
+        added(DataLoader(Numbers(), batch_size=None, sampler=BatchSampler(range(32), 4, drop_last=False)), [pair]) == 4
+    )
+
+
+def test_a_pass_that_went_on_from_its_middle_has_not_the_last_batch_of_its_loader():
+    """22 samples in batches of four: the sixth may have three of four samples, and none has two."""
+    loader = DataLoader(DATA, batch_size=4, collate_fn=list)
+    assert added(loader, [[torch.zeros(n, 3)] for n in (4, 3, 3)], first=3) == 10
+    assert added(loader, [[torch.zeros(2, 4)]], first=5) is None
 
 
 def test_second_dimensions_that_begin_to_differ_are_none_of_samples():

@@ -8,6 +8,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerState
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from lightning_energy.training.batch_sources import sources_of
@@ -48,6 +49,38 @@ class Counting(L.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def of_lengths(lengths, n):
+    """Rows of these lengths, padded to the longest, which is at times as long as a batch is large."""
+    rows = [torch.ones(lengths[i % len(lengths)]) for i in range(n)]
+    return DataLoader(rows, batch_size=8, collate_fn=lambda batch: [pad_sequence(batch, batch_first=True)])
+
+
+def pairs(n):
+    """Pairs of pairs: each half is a list, as if it came from a loader of its own."""
+    x = torch.zeros(n, 4)
+    return DataLoader([((a, a), (a, a)) for a in x], batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("loaders", "n"),
+    [
+        ([of_lengths([4] * 8 + [8] * 8 + [6] * 8, 44), of_lengths([8], 19)], 63),
+        ([pairs(10), pairs(6)], 16),
+        ({"a": DataLoader([{"a": torch.zeros(1), "b": torch.zeros(2)}] * 10, batch_size=4), "b": pairs(6)}, 16),
+    ],
+)
+def test_several_validation_loaders_are_told_apart(tmp_path, loaders, n):
+    class Module(Counting):
+        def validation_step(self, batch, batch_idx, dataloader_idx):
+            pass
+
+    energy = energy_callback(score=None)
+    trainer = make_trainer(tmp_path, callbacks=[energy], max_epochs=1)
+    trainer.fit(Module(), rows(8), loaders)
+    trainer.validate(Module(), loaders, verbose=False)
+    assert [energy.report.units["validate"], energy.evaluations[0].units["validate"]] == [{"samples": n}] * 2
 
 
 def whole_then_odd(_self, batch, *_):
