@@ -111,15 +111,21 @@ def _first_waits(run: Evidence) -> _First | None:
 
 
 def validation(run: Evidence) -> Stake | Blind | None:
-    """Joules of every second epoch's validation."""
+    """Joules of every second epoch's validation.
+
+    Whatever the first one costs more than the second, the second may cost without it, if it is for what is done once:
+    the saving is that without it, and all of it is a limit of its error.
+    """
     validated = [row for row in run.epochs if row.val_s]
     if len(validated) < FEWEST_VALIDATIONS:
         return None
-    dropped = validated[::2]  # the second, fourth … stay, as Lightning counts
     if any(row.val_j is None or row.val_u_j is None or row.missing_s for row in validated):
         return Blind("the energy of some validation is not known")
+    first = min(validated[:2], key=lambda row: row.val_j or 0.0)
+    dropped = [first, *validated[2::2]]  # the second, fourth … stay, as Lightning counts
     energy_j = math.fsum(row.val_j or 0.0 for row in dropped)
-    u_j = math.hypot(*(row.val_u_j or 0.0 for row in dropped), gain_of(run.whole) * energy_j)
+    once_j = (validated[0].val_j or 0.0) - (first.val_j or 0.0)
+    u_j = math.hypot(*(row.val_u_j or 0.0 for row in dropped), gain_of(run.whole) * energy_j, once_j / SQRT3)
     all_j = math.fsum(row.val_j or 0.0 for row in validated)
     because = (
         f"{len(validated)} epochs were validated, for {percent(all_j / (run.whole.energy_j or 1.0))} of the energy"

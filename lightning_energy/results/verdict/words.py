@@ -97,8 +97,9 @@ def _of_an_estimate(verdict: Verdict) -> list[str]:
     u = f" (± {percent(verdict.u_j / verdict.energy_j)}, k=1)" if verdict.u_j and verdict.energy_j else ""
     model = f"The energy is estimated by a model{u}, not measured"
     notes = [f"{model}: so are these savings." if verdict.savings else f"{model}: no saving is sure."]
-    shares = ", ".join(f"{s.cause} {percent(s.share)} of the run" for s in verdict.small if s.share > MIN_SHARE)
-    return [*notes, *([f"By the model alone: {shares}. How sure these shares are is not known."] if shares else [])]
+    shares = ", ".join(f"{percent(s.share)} for {s.cause}" for s in verdict.small if s.share > MIN_SHARE)
+    alone = f"By the model alone, these are the shares of the run: {shares}. How sure they are is not known."
+    return [*notes, *([alone] if shares else [])]
 
 
 def _title(verdict: Verdict) -> str:

@@ -163,6 +163,15 @@ def test_every_second_validation_is_the_first_third_and_so_on():
 # ------------------------------------------------------------------------------------------------ what is not known
 
 
+def test_what_the_first_validation_costs_more_the_second_may_cost_without_it():
+    for first, saved, is_sure in ((0.09, 0.05, False), (0.031, 0.05, True), (0.02, 0.04, True)):
+        found = explain(replace(record(1.0, None), epochs=rows(first, 0.03, 0.02, 0.04)))
+        (saving,) = (s for s in (*found.savings, *found.small) if s.rule == "validation")
+        assert saving.energy_kwh == pytest.approx(saved)
+        assert (saving in found.savings) == is_sure
+        assert saving.energy_j + 2 * saving.u_j > (first + 0.02) * 3.6e6
+
+
 def test_without_phases_it_is_said_how_to_have_them():
     assert "train with EnergyCallback(phases=True)" in why(record(1.0, None), "waiting")
 
@@ -516,7 +525,7 @@ def test_an_estimate_says_what_it_is_and_the_shares_that_it_would_give(tmp_path,
         "Nothing is sure that would have saved much of the 3.6 MJ (1 kWh) that are estimated for this run."
     )
     assert "The energy is estimated by a model (± 50 %, k=1), not measured: no saving is sure." in text
-    assert "By the model alone: going on after the best epoch 50 % of the run. How sure these shares are" in text
+    assert "By the model alone, these are the shares of the run: 50 % for going on after the best epoch. How sure" in text
     assert "Too little, or not sure: validating often (" in text
     write_record(tmp_path / "energy.json", run)
     assert main(["explain", str(tmp_path)]) == 1
