@@ -26,7 +26,7 @@ DEEPEST_BELOW = 3  # levels of folders that are searched for advice: logs/name/v
 NAMED_BELOW = 3
 MOST_BYTES = 64 * 2**20  # room for 100,000 epochs
 DEEPEST = 32  # levels of JSON; a record has 12
-GIVE = "give a record or the log directory of a run"
+GIVE = "give a record or the log directory of a run (of its first logger, if it has several)"
 
 
 class RecordError(ValueError):
