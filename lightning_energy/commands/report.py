@@ -9,6 +9,7 @@ from lightning_energy.commands.console import add_run, complain, print_out, stop
 from lightning_energy.commands.exits import Exit
 from lightning_energy.commands.files import written
 from lightning_energy.results.brief import Place
+from lightning_energy.results.evaluated import lines_of_evaluations
 from lightning_energy.results.formats import FORMATS, convert, render
 from lightning_energy.results.record import NAME
 from lightning_energy.results.record_ranks import load_record
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import argparse
 
     from lightning_energy.results.record import Record
-    from lightning_energy.results.report import Report
 
 __all__ = ["add_arguments", "run"]
 
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_out(text)
         shown = int(Exit.FINE)
     else:
-        shown = _show(record.report, arguments.run, details=arguments.details)
+        shown = _show(record, arguments.run, details=arguments.details)
     return Exit.WRONG_INPUT if problems else shown
 
 
@@ -85,11 +85,13 @@ def _write_page(record: Record, file: Path) -> None:
     file.write_text(record.to_html(), encoding="utf-8")
 
 
-def _show(report: Report, given: str, *, details: bool) -> int:
+def _show(record: Record, given: str, *, details: bool) -> int:
     file = Path(given)
     place = Place.of_record(file / NAME if file.is_dir() else file, given)
     try:
-        print_report(report, place, details=details)
+        print_report(record.report, place, details=details)
+        if details and (lines := lines_of_evaluations(record)):
+            print_out("\n".join(lines))
     except BrokenPipeError:
         stop_printing()
     except Exception as error:  # noqa: BLE001 - a closed file, a full disk

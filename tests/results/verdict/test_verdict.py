@@ -525,7 +525,9 @@ def test_an_estimate_says_what_it_is_and_the_shares_that_it_would_give(tmp_path,
         "Nothing is sure that would have saved much of the 3.6 MJ (1 kWh) that are estimated for this run."
     )
     assert "The energy is estimated by a model (± 50 %, k=1), not measured: no saving is sure." in text
-    assert "By the model alone, these are the shares of the run: 50 % for going on after the best epoch. How sure" in text
+    assert (
+        "By the model alone, these are the shares of the run: 50 % for going on after the best epoch. How sure" in text
+    )
     assert "Too little, or not sure: validating often (" in text
     write_record(tmp_path / "energy.json", run)
     assert main(["explain", str(tmp_path)]) == 1
