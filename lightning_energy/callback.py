@@ -380,6 +380,7 @@ class EnergyCallback(CallbackBase):
         """Enter an epoch."""
         if self._run is not None:
             self._run.announce(trainer)
+            self._run.check_names(trainer)
             self._enter(trainer.current_epoch, "train")
             self._run.metrics.feed()
 
@@ -395,6 +396,8 @@ class EnergyCallback(CallbackBase):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Enter the time after the last epoch."""
         self._enter(-1, "train")
+        if self._run is not None:
+            self._run.check_names(trainer)
 
     @never_fatal
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torchmetrics.classification import MulticlassF1Score
 
-from lightning_energy.scores.choice import choose_metric
+from lightning_energy.scores.choice import choose_metric, choose_score
 from lightning_energy.scores.functional import energy_penalized_accuracy, sustainable_accuracy
 from lightning_energy.scores.metric import Metric
 from lightning_energy.scores.scorer import Scorer
@@ -519,6 +519,24 @@ def test_a_score_without_a_signature_is_taken():
 )
 def test_advice_when_there_is_no_accuracy(accuracy, logged, advice):
     assert Scorer(choose_metric(accuracy)).advice(logged).endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("score", "cure"),
+    [
+        (
+            "penalized",
+            (
+                "Give a score of your own with EnergyCallback(metric='val_loss', mode='min', score=…), a function of "
+                "(value, energy_kwh)"
+            ),
+        ),
+        (max, "Give your score one of them: EnergyCallback(metric='val_loss', mode='min', score=…)"),
+    ],
+)
+def test_losses_alone_need_something_to_be_done_where_a_callback_waits_for_a_score(score, cure):
+    scorer = Scorer(choose_metric(), choose_score(score, 1.0))
+    assert scorer.advice({"val_loss": 0.1}, waits=True) == f"no accuracy was logged, only 'val_loss'. {cure}"
 
 
 def test_nan_accuracy_has_no_score(tmp_path):

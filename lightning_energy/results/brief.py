@@ -77,11 +77,13 @@ class Place:
         record: the file; ``None`` without one.
         details: the command, or the call in Python.
         explain: the command for all of the verdict, or its name in Python.
+        why_none: the reason why a record that was asked for is not there; empty elsewhere.
     """
 
     record: Path | None = None
     details: str = IN_PYTHON
     explain: str = "report.verdict"
+    why_none: str = ""
 
     @classmethod
     def of_record(cls, record: Path, run: str | Path | None = None) -> Place:
@@ -388,4 +390,5 @@ def _named_in(note: str) -> str:
 def _lines_on_place(report: Figures, place: Place) -> list[tuple[str, str]]:
     n = len(report.notes) + sum(bool(device.note) for device in report.devices)
     notes = [(f"{n} note{'s' if n > 1 else ''}", place.details)] if n else []
-    return [*notes, *([("Record", str(place.record))] if place.record is not None else [])]
+    record = f"none, as {place.why_none}" if place.why_none else "" if place.record is None else str(place.record)
+    return [*notes, *([("Record", record)] if record else [])]

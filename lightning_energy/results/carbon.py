@@ -138,7 +138,8 @@ class Conversion:
         intensity = None if carbon_intensity is None else find_intensity(carbon_intensity)
         if not _number("pue", pue, "a number from 1 on: the facility's energy divided by that of its IT") >= 1:
             raise ValueError(f"pue={pue!r}: give a number from 1 on (1 is IT energy only, 1.54 the mean of 2025)")
-        if price is not None and not _number("price", price, "the price of a kWh in your currency, or None") >= 0:
+        of_price = "a number from 0 on: the price of a kWh in your currency, or None"
+        if price is not None and not _number("price", price, of_price) >= 0:
             raise ValueError(f"price={price!r}: give the price of a kWh from 0 on")
         if intensity is None and price is None and pue == 1:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def reference_of(given: Any, *, of_run: bool = True) -> Any:
     try:
         record = load_record(given)
     except RecordError as error:
+        if isinstance(error.__cause__, FileNotFoundError) and not os.path.lexists(given):  # perhaps no path was meant
+            raise ValueError(f"{begin}: {printable(str(given))} does not exist. Give {instead}") from error
         raise ValueError(f"{begin}: {error}. Give {instead}") from error
     if record.outcome == "running":
         why = "that run has not ended, or was killed, so that its energy is not final"

@@ -230,12 +230,18 @@ class Scorer:
             f"{self.name} is not defined at {metric.name}={metric.value:g} and energy_kwh={energy_kwh:g}{self.reason}"
         )
 
-    def advice(self, metrics: Mapping[str, Any], lacking: Collection[int] = ()) -> str:
+    def loss_alone(self, metrics: Mapping[str, Any]) -> str:
+        """The first of the losses, where no metric is named or known and this validation logged nothing else."""
+        fresh = sorted(self.fresh(metrics))
+        return fresh[0] if fresh and not self.is_settled and is_loss_only(fresh) else ""
+
+    def advice(self, metrics: Mapping[str, Any], lacking: Collection[int] = (), *, waits: bool = False) -> str:
         """The reason why no metric was found in this validation, and what to do.
 
         Args:
             metrics: ``trainer.callback_metrics``.
             lacking: the ranks that did not log it, where others did.
+            waits: whether a callback waits for a score: there is something to do, also where losses alone are logged.
         """
         fresh = sorted(self.fresh(metrics))
         name = self.choice.name or self.chosen
@@ -253,15 +259,20 @@ class Scorer:
             return f"no metric was logged by this validation. {log_one}"
         if self.chosen is not None:
             return f"{self.chosen!r} was not logged by this validation. Logged: {_listed(fresh)}"
-        if is_loss_only(fresh):
-            return (
-                f"no accuracy was logged, only {_listed(fresh)}. The energy is complete, and nothing needs to be done. "
-                f"To see one of them over the energy: EnergyCallback(metric={fresh[0]!r}, mode='min')"
-            )
+        if loss := self.loss_alone(metrics):
+            return f"no accuracy was logged, only {_listed(fresh)}. {self._cure_of_losses(loss, waits=waits)}"
         return (
             f"none of the logged validation metrics is plainly the accuracy. Logged: {_listed(fresh)}. "
             f"Choose one: EnergyCallback(accuracy=…), or EnergyCallback(metric=…, mode=…) if it is none"
         )
+
+    def _cure_of_losses(self, loss: str, *, waits: bool) -> str:
+        call = f"EnergyCallback(metric={loss!r}, mode='min'"
+        if not waits:
+            return f"The energy is complete, and nothing needs to be done. To see one of them over the energy: {call})"
+        if self.rule.formula is None:
+            return f"Give your score one of them: {call}, score=…)"
+        return f"Give a score of your own with {call}, score=…), a function of (value, energy_kwh)"
 
 
 def _number(value: Any) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from lightning_energy.scores.formula import EnergyPenalized
 from lightning_energy.training import log_keys
-from lightning_energy.training.lightning_private import is_monitor
+from lightning_energy.training.lightning_private import is_early_stopping, is_monitor
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -16,15 +17,20 @@ if TYPE_CHECKING:
 __all__ = [
     "advice_on_absence",
     "advice_on_direction",
+    "advice_on_names",
     "advice_on_reference",
     "forecast_kwh",
     "monitors_of",
     "name_of",
     "plans_of",
+    "waiting_for_score",
 ]
 
 FAR_BELOW = 100.0
 """Ratio of the reference to an energy that it penalizes by 0.4 %: ``log10(1 + 1 / 100)``."""
+
+PREFIXES = tuple({f"{key.name.partition('/')[0]}/": None for key in log_keys.ALL})
+NEAR = 0.85  # likeness of a mistyped name; names with a prefix in common are alike by 0.7 already
 
 
 def monitors_of(trainer: Trainer, *keys: str) -> list[Any]:
@@ -61,22 +67,64 @@ def advice_on_direction(trainer: Trainer, rule: ScoreRule) -> str:
     )
 
 
-def advice_on_absence(trainer: Trainer, why: str) -> str:
+def waiting_for_score(trainer: Trainer) -> list[Any]:
+    """All that can do nothing without a score: monitors of it, and learning rates that follow it."""
+    return [*monitors_of(trainer), *plans_of(trainer, log_keys.SCORE)]
+
+
+def advice_on_absence(trainer: Trainer, why: str, instead: tuple[str, str] | None = None) -> str:
     """A warning about monitors of a score that there is not; empty where nothing monitors it.
 
     Args:
         trainer: the Trainer.
         why: the reason why there is no score; empty where none was asked for.
+        instead: name and mode of a logged metric without a score, to be monitored itself; ``None`` without one.
     """
-    waiting = [*monitors_of(trainer), *plans_of(trainer, log_keys.SCORE)]
+    waiting = waiting_for_score(trainer)
     if not waiting:
         return ""
-    names = " and ".join(dict.fromkeys(map(name_of, waiting)))
-    because = why or "score=None asks for none"
+    names = [*dict.fromkeys(map(name_of, waiting))]
+    who, because = " and ".join(names), why or "score=None asks for none"
+    other = "" if instead is None else f", or let {who} monitor {instead[0]!r} with mode={instead[1]!r}"
+    they_wait = "they wait" if len(names) > 1 else "it waits"
+    saves = any(is_monitor(monitor) and not is_early_stopping(monitor) for monitor in waiting)
+    for_checkpoints = ". For checkpoints in any case, add a ModelCheckpoint() without a monitor" if saves else ""
     return (
-        f"{names} can do nothing while there is no {log_keys.SCORE}, as {because}. The training goes on, and they wait "
-        f"for one. For checkpoints in any case, add a ModelCheckpoint() without a monitor"
+        f"{who} can do nothing while there is no {log_keys.SCORE}, as {because}{other}. The training goes on, and "
+        f"{they_wait} for a score{for_checkpoints}"
     )
+
+
+def advice_on_names(trainer: Trainer, *, may_follow: bool = False) -> list[str]:
+    """Warnings about monitors of names like ours that are none of ours, and that nothing else has logged either.
+
+    A user may log names under our prefixes, so that a typo shows only once all have had the time to log theirs.
+
+    Args:
+        trainer: the Trainer.
+        may_follow: whether the values of an epoch of training may still follow: only what looks like a typo is told.
+    """
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    absent: dict[str, list[str]] = {}
+    for monitor in filter(is_monitor, callbacks):
+        name = getattr(monitor, "monitor", None)
+        if isinstance(name, str) and name not in log_keys.NAMES and name not in trainer.callback_metrics:
+            absent.setdefault(name, []).append(name_of(monitor))
+    if not absent:
+        return []
+    ours = [key.name for key in log_keys.ALL]
+    logged = ", ".join(repr(name) for name in ours if name in trainer.callback_metrics)
+    texts = []
+    for name, who in absent.items():
+        near = difflib.get_close_matches(name, ours, 1, NEAR)
+        if near or (name.startswith(PREFIXES) and not may_follow):
+            cure = f"Did you mean {near[0]!r}?" if near else f"Give one that is logged{logged and f': {logged}'}"
+            of = " and ".join(dict.fromkeys(who))
+            text = (
+                f"monitor={name!r} of {of} is no name that EnergyCallback logs, and nothing else has logged it so far"
+            )
+            texts.append(f"{text}. {cure}")
+    return texts
 
 
 def forecast_kwh(trainer: Trainer, spent_kwh: float, epochs: int) -> float | None:
@@ -107,6 +155,8 @@ def advice_on_reference(trainer: Trainer, rule: ScoreRule, spent_kwh: float | No
     Returns:
         A sentence with a reference at which the penalty is felt.
     """
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by a connector
+        return ""  # a batch or two tell nothing of a training
     if not spent_kwh or not isinstance(rule.formula, EnergyPenalized) or not monitors_of(trainer):
         return ""
     kwh, reference_kwh = forecast_kwh(trainer, spent_kwh, epochs), rule.reference_kwh

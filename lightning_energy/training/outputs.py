@@ -72,6 +72,7 @@ class Outputs:
         self._is_traced = False
         self._is_branch = False  # the record in our place is of another resumption of the same checkpoint
         self._dashboards = Dashboards()
+        self._is_lost = False  # the last figures could not be written to the record
         self._prints = False
         self._later = Later()
         self._untold: list[tuple[str, str]] = []  # warnings of the thread that writes, which nobody would see there
@@ -268,6 +269,7 @@ class Outputs:
         try:
             self.flush()
         finally:
+            self._is_lost = True
             with _told_of_records(self._warn):
                 if is_fit and report.outcome == "completed" and recorder.rank:
                     recorder.discard()
@@ -277,6 +279,7 @@ class Outputs:
                     )
                 elif recorder.rank == 0:
                     recorder.add_evaluation(report)
+                self._is_lost = False
 
     def flush(self) -> None:
         """Wait until all is written so far."""
@@ -344,9 +347,10 @@ class Outputs:
     def _place(self, report: Report) -> Place:
         """The place of the record; the details of a test or prediction beside a training are not in it."""
         path = None if self._recorder is None else self._recorder.path
-        if path is not None and report.is_of_fit:
-            return Place.of_record(path)
-        return Place(path, "callback.report.details()" if report.is_of_fit else "callback.evaluations[-1].details()")
+        details = "callback.report.details()" if report.is_of_fit else "callback.evaluations[-1].details()"
+        if path is not None and self._is_lost:
+            return Place(details=details, why_none=f"these figures could not be written to {path}")
+        return Place.of_record(path) if path is not None and report.is_of_fit else Place(path, details)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from lightning_energy.training.logged import (
     to_loggers,
     total_values,
 )
-from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
+from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_names, advice_on_reference
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
 from lightning_energy.training.reporter import Reporter
@@ -144,6 +144,7 @@ class TrainerRun:
         )
         self.validations.resume(memory)
         self.waiting = WaitingMonitors()
+        self._all_have_logged = False  # an epoch with a validation is over
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -210,6 +211,8 @@ class TrainerRun:
                 self._end_validation(trainer)
         finally:  # also after a defect: monitors act next
             self._look_at_monitors(trainer)
+        if self.validations.n_in_epoch > 1 and not trainer.sanity_checking:  # an epoch may take weeks
+            self._check_names(trainer, may_follow=True)
 
     def _end_validation(self, trainer: Trainer) -> None:
         self.validations.end(trainer)
@@ -226,6 +229,16 @@ class TrainerRun:
         finally:  # same
             for text in self._look_at_monitors(trainer):
                 self._warn(text, f"EnergyCallback: {text}")
+            self._all_have_logged |= self.validations.has_logged(trainer.current_epoch) or not trainer.enable_validation
+
+    def check_names(self, trainer: Trainer) -> None:
+        """Warn of monitors that wait for a name like ours that nobody logs, once an epoch is over."""
+        if self._all_have_logged:
+            self._check_names(trainer)
+
+    def _check_names(self, trainer: Trainer, *, may_follow: bool = False) -> None:
+        for text in advice_on_names(trainer, may_follow=may_follow) if self.stages.is_fit else ():
+            self._warn(text, f"EnergyCallback: {text}")
 
     def _look_at_monitors(self, trainer: Trainer) -> list[str]:
         """Let monitors of our names wait where there is no value."""

@@ -13,7 +13,7 @@ from lightning_energy.scores.scorer import AccuracyError
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import forget_logged, logs_twice, promises_fraction
 from lightning_energy.training.logged import log, log_late, read_metrics, total_values
-from lightning_energy.training.monitor_checks import advice_on_absence
+from lightning_energy.training.monitor_checks import advice_on_absence, waiting_for_score
 from lightning_energy.training.price_of_a_point import point_wh, with_validation
 from lightning_energy.training.scored import Scored
 from lightning_energy.training.withdrawal import withdraw_scores
@@ -177,9 +177,10 @@ class Validations:
             self._take_late(trainer, found)
             if self._now is not None:
                 self._is_twice(trainer, self._name(found))
-        waiting = advice_on_absence(trainer, self.no_score) if self._now is None or self._now.score is None else ""
-        if waiting:
-            self._warn("monitors", f"EnergyCallback: {waiting}")
+        if self._now is None or self._now.score is None:
+            waiting = advice_on_absence(trainer, self.no_score, self._unscored(trainer))
+            if waiting:
+                self._warn("monitors", f"EnergyCallback: {waiting}")
         self._forget_old(trainer)
         if self._books.is_fit and self._now is not None:
             self._memory.found.reached = with_validation(self._memory.found.reached, self._now)
@@ -191,6 +192,11 @@ class Validations:
     def has_logged(self, epoch: int) -> bool:
         """True if a validation in this epoch logged the run's total."""
         return self._epoch == epoch
+
+    @property
+    def n_in_epoch(self) -> int:
+        """The number of validations in the epoch of the last one."""
+        return self._logged.n
 
     def row(self, epoch: int, train: Energy, validation: Energy, total: Energy, *, session: int) -> EpochRow:
         """The row of an epoch: its energies as they are known and as they were logged, and its last validation's score.
@@ -249,7 +255,9 @@ class Validations:
             self._asked.for_lacking = True  # on all ranks at once
             has = self._books.ranks.gather(found is not None)
             lacking = [rank for rank, has_it in enumerate(has) if not has_it] if any(has) else []
-        self._have_none(self.scorer.advice(trainer.callback_metrics, lacking), "no accuracy")
+        waits = bool(waiting_for_score(trainer))
+        advice = self.scorer.advice(trainer.callback_metrics, lacking, waits=waits)
+        self._have_none(advice, "" if waits else "no accuracy")  # else told with those that wait
 
     def _take(self, trainer: Trainer, found: tuple[str, float] | None, value: float, total: Energy) -> dict[str, float]:
         """The values of a metric at the total that was logged with this validation, and of its score if it has one.
@@ -313,6 +321,14 @@ class Validations:
         is_asked = self.scorer.choice.name is not None and self._books.is_fit
         wh = point_wh(self._memory.found.reached, now) if is_asked else None
         return {} if wh is None else {log_keys.POINT_WH: wh}
+
+    def _unscored(self, trainer: Trainer) -> tuple[str, str] | None:
+        """Name and mode of a logged metric that this score is not made of; ``None`` without one."""
+        if self._now is not None:
+            metric = self._now.metric
+            return (metric.name, metric.mode) if self.scorer.why_unscored(metric) else None
+        loss = self.scorer.loss_alone(trainer.callback_metrics)
+        return (loss, "min") if loss and self.scorer.rule.formula is not None else None
 
     def _have_none(self, why: str, topic: str) -> None:
         """Keep the reason why this validation has no score; warn of it once, where it is a surprise."""

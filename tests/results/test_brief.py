@@ -273,6 +273,11 @@ def test_energy_per_unit_is_that_of_training():
     assert per_unit(FIT, "validate") == []
 
 
+def test_a_record_that_could_not_be_written_is_none():
+    place = Place(details="callback.report.details()", why_none="the disk is full")
+    assert lines(FIT, place)[-1] == "Record: none, as the disk is full"
+
+
 def test_the_way_to_the_details():
     assert Place().details == "report.details()"
     assert Place.of_record(Path("a/b/energy.json")).details == "lightning-energy report a/b --details"

@@ -57,5 +57,16 @@ def test_the_moment_before_a_sensor_first_moves_is_no_obstacle(tmp_path):
 
 
 def test_no_record():
-    with pytest.raises(ValueError, match="nowhere does not exist.*Give a number of kWh, 'run', or the record of a f"):
+    with pytest.raises(ValueError, match="nowhere does not exist. Give a number of kWh, 'run', or the record of a f"):
         reference_of(Path("nowhere"))
+
+
+def test_a_word_that_is_no_path_is_told_in_one_sentence_and_a_folder_without_a_record_with_where_records_are(tmp_path):
+    with pytest.raises(ValueError, match="does not exist") as error:
+        reference_of("first")
+    assert str(error.value) == (
+        "reference_kwh='first': first does not exist. Give a number of kWh, 'run', or the record of a finished run"
+    )
+    put(tmp_path / "runs" / "a", 2.0)
+    with pytest.raises(ValueError, match=r"energy.json does not exist: records lie below it, try .*runs/a\. Give a nu"):
+        reference_of(tmp_path)

@@ -6,9 +6,11 @@ import pytest
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from lightning_energy.scores.choice import choose_score
+from lightning_energy.training import log_keys
 from lightning_energy.training.monitor_checks import (
     advice_on_absence,
     advice_on_direction,
+    advice_on_names,
     advice_on_reference,
     forecast_kwh,
 )
@@ -17,8 +19,15 @@ SCORE = "energy/score"
 STOPPING = EarlyStopping(SCORE, mode="max")
 
 
-def trainer(*callbacks, max_epochs=10, max_steps=-1, global_step=0):
-    return SimpleNamespace(callbacks=[*callbacks], max_epochs=max_epochs, max_steps=max_steps, global_step=global_step)
+def trainer(*callbacks, max_epochs=10, max_steps=-1, global_step=0, fast_dev_run=False, logged=()):
+    return SimpleNamespace(
+        callbacks=[*callbacks],
+        max_epochs=max_epochs,
+        max_steps=max_steps,
+        global_step=global_step,
+        fast_dev_run=fast_dev_run,
+        callback_metrics=dict.fromkeys(logged, 1.0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,6 +69,11 @@ def test_nothing_is_said_of_a_reference_that_fits(callbacks, score, reference, s
     assert advice_on_reference(trainer(*callbacks), choose_score(score, reference), spent_kwh, 1) == ""
 
 
+@pytest.mark.parametrize("fast", [True, 1, 3])
+def test_some_batches_for_a_look_give_no_advice_on_a_reference(fast):
+    assert advice_on_reference(trainer(STOPPING, fast_dev_run=fast), choose_score("penalized", 1.0), 4e-5, 1) == ""
+
+
 def test_a_monitor_that_takes_the_lowest_score_for_the_best_is_named():
     rule = choose_score("penalized", 1.0)
     wrong = [EarlyStopping(SCORE), ModelCheckpoint(monitor=SCORE)]
@@ -78,6 +92,51 @@ def test_a_monitor_that_takes_the_lowest_score_for_the_best_is_named():
 def test_a_monitor_of_a_score_that_there_is_not_is_told(why, because):
     assert advice_on_absence(trainer(EarlyStopping("val_loss")), why) == ""
     assert advice_on_absence(trainer(STOPPING), why) == (
-        f"EarlyStopping can do nothing while there is no energy/score, as {because}. The training goes on, and they "
-        f"wait for one. For checkpoints in any case, add a ModelCheckpoint() without a monitor"
+        f"EarlyStopping can do nothing while there is no energy/score, as {because}. The training goes on, and it "
+        f"waits for a score"
     )
+
+
+CHECKPOINT = ModelCheckpoint(monitor=SCORE, mode="max")
+FOR_CHECKPOINTS = ". For checkpoints in any case, add a ModelCheckpoint() without a monitor"
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "who", "end"),
+    [
+        ([STOPPING], "EarlyStopping", "it waits for a score"),
+        ([STOPPING, EarlyStopping(SCORE)], "EarlyStopping", "it waits for a score"),
+        ([CHECKPOINT], "ModelCheckpoint", f"it waits for a score{FOR_CHECKPOINTS}"),
+        ([STOPPING, CHECKPOINT], "EarlyStopping and ModelCheckpoint", f"they wait for a score{FOR_CHECKPOINTS}"),
+    ],
+)
+def test_the_advice_is_for_those_who_wait(callbacks, who, end):
+    assert advice_on_absence(trainer(*callbacks), "there is a loss alone", ("val_loss", "min")) == (
+        f"{who} can do nothing while there is no energy/score, as there is a loss alone, or let {who} monitor "
+        f"'val_loss' with mode='min'. The training goes on, and {end}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("energy/scor", "Did you mean 'energy/score'?"),
+        ("energy_score", "Did you mean 'energy/score'?"),
+        ("energy_phase/backwards_j", "Did you mean 'energy_phase/backward_j'?"),
+        ("energy/per_class", "Give one that is logged: 'energy/val_j', 'energy/total_wh'"),
+    ],
+)
+def test_a_name_like_ours_that_nobody_logs_is_told_with_the_nearest(name, cure):
+    logged = ["energy/total_wh", "energy/val_j", "val_acc"]
+    told = advice_on_names(trainer(EarlyStopping(name), ModelCheckpoint(monitor=name), logged=logged))
+    problem = f"monitor={name!r} of EarlyStopping and ModelCheckpoint is no name that EnergyCallback logs"
+    assert told == [f"{problem}, and nothing else has logged it so far. {cure}"]
+    is_typo = "mean" in cure
+    assert bool(advice_on_names(trainer(EarlyStopping(name), logged=logged), may_follow=True)) == is_typo
+    assert advice_on_names(trainer(EarlyStopping(name), logged=[*logged, name])) == []  # the user logs it
+
+
+def test_nothing_is_said_of_our_names_whatever_the_settings_and_of_names_that_are_none_like_ours():
+    ours = [EarlyStopping(key.name) for key in log_keys.ALL]
+    others = [EarlyStopping("val_loss"), ModelCheckpoint(monitor="val/score_epoch"), ModelCheckpoint()]
+    assert advice_on_names(trainer(*ours, *others)) == []

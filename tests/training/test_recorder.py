@@ -486,6 +486,37 @@ def test_a_second_exception_leaves_no_thread_and_no_running_record(tmp_path, ord
     fit(tmp_path, energy)  # and it can be used again
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_printed_report_names_no_record_where_none_could_be_written(tmp_path, capsys, is_late):
+    """Neither the file nor a command that would read it; one that was written earlier does not have these figures."""
+    path = tmp_path / "out" / "energy.json"
+    if not is_late:
+        path.parent.write_text("in the way")
+
+    class Blocks(Slow):
+        def on_train_epoch_start(self) -> None:
+            if is_late and self.trainer.current_epoch == 1:
+                energy._run.outputs.flush()
+                assert path.exists()
+                path.parent.rename(tmp_path / "gone")
+                path.parent.write_text("in the way")
+
+    energy = EnergyCallback(meters=meter(script=0.5), print_report=True, record=str(path))
+    trainer = make_trainer(tmp_path, max_epochs=2, callbacks=[energy])
+    with pytest.warns(UserWarning, match="the record cannot be written"):
+        trainer.fit(Blocks(), loader(64), loader(8))
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"\nRecord: none, as these figures could not be written to {path}\n")
+    assert "callback.report.details()" in printed
+    assert "lightning-energy report" not in printed
+    trainer.test(Classifier(), loader(8), verbose=False)
+    printed = capsys.readouterr().out
+    assert f"\nRecord: none, as these figures could not be written to {path}\n" in printed
+    path.parent.unlink()
+    trainer.test(Classifier(), loader(8), verbose=False)  # there it is again
+    assert f"\nRecord: {path}\n" in capsys.readouterr().out
+
+
 def test_the_printed_report_names_its_record(tmp_path, capsys):
     """A test's details are not in the record of the training before it: they are in Python alone."""
     energy, trainer = fit(tmp_path, EnergyCallback(meters=meter(script=0.5), print_report=True))

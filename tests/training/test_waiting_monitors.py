@@ -175,3 +175,108 @@ def test_a_name_that_is_none_of_ours_is_lightnings_business(tmp_path):
     trainer = make_trainer(tmp_path, callbacks=[stopping, energy_callback()])
     with pytest.raises(RuntimeError, match="scroe"):
         trainer.fit(Classifier(), loader(8), loader(8))
+
+
+class OwnNames(Classifier):
+    """Logs names of its own under our prefix, one in each hook that may."""
+
+    def training_step(self, batch, batch_idx):
+        self.log("energy/in_step", 1.0, on_step=True, on_epoch=True)
+        self.log("energy/of_epoch", 1.0, on_step=False, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        super().validation_step(batch, batch_idx)
+        self.log("energy/of_val", 1.0, batch_size=1)
+
+    def on_train_epoch_end(self) -> None:
+        self.log("energy/at_end", 1.0)
+
+
+def told_of_names(tmp_path, *names, module=None, **kwargs):
+    stops = [EarlyStopping(name, mode="max", patience=99, strict=False) for name in names]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = make_trainer(tmp_path, callbacks=[*stops, energy_callback()], **kwargs)
+        trainer.fit(module or Classifier(), loader(16), loader(8))
+    return [str(w.message) for w in caught if "is no name that EnergyCallback logs" in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        {"max_epochs": 3},
+        {"max_epochs": 1},
+        {"max_epochs": 4, "check_val_every_n_epoch": 2},
+        {"max_epochs": 2, "limit_val_batches": 0},
+        {"max_epochs": 2, "val_check_interval": 0.5},
+        {"fast_dev_run": True},
+    ],
+)
+def test_a_typo_that_strict_hides_is_told_once_and_names_of_the_users_own_are_not(tmp_path, length):
+    told = told_of_names(tmp_path, "energy/scor", **length)
+    problem = "EnergyCallback: monitor='energy/scor' of EarlyStopping is no name that EnergyCallback logs"
+    assert told == [f"{problem}, and nothing else has logged it so far. Did you mean 'energy/score'?"]
+    own = ["energy/in_step", "energy/in_step_step", "energy/in_step_epoch", "energy/of_epoch", "energy/at_end"]
+    of_val = [] if "limit_val_batches" in length else ["energy/of_val"]
+    assert told_of_names(tmp_path, *own, *of_val, SCORE, "energy/cost", module=OwnNames(), **length) == []
+
+
+def test_a_typo_is_told_within_a_long_epoch(tmp_path):
+    seen = []
+
+    class Look(Callback):
+        def on_validation_end(self, trainer, pl_module) -> None:
+            seen.append(len([w for w in caught if "Did you mean 'energy/score'?" in str(w.message)]))
+
+    stopping = EarlyStopping("energy/scor", mode="max", strict=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        callbacks = [energy_callback(), stopping, Look()]
+        trainer = make_trainer(tmp_path, callbacks=callbacks, max_epochs=1, val_check_interval=1)
+        trainer.fit(Classifier(), loader(16), loader(8))
+    assert seen == [0, 0, 1, 1, 1]  # the sanity check's, then four of one epoch
+
+
+class Losses(Classifier):
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        self.log("val_loss", 0.8, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {},
+            (
+                "no accuracy was logged, only 'val_loss'. Give a score of your own with "
+                "EnergyCallback(metric='val_loss', mode='min', score=…), a function of (value, energy_kwh)"
+            ),
+        ),
+        (
+            {"metric": "val_loss", "mode": "min"},
+            (
+                "val_loss is no accuracy (the less, the better). Its values over the energy are logged and kept. Give "
+                "a score of your own with EnergyCallback(score=…), a function of (value, energy_kwh)"
+            ),
+        ),
+    ],
+)
+def test_a_stopping_that_waits_for_a_score_of_losses_is_told_once_what_would_let_it_stop(tmp_path, settings, reason):
+    energy = energy_callback(reference_kwh="run", **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        stopping = EarlyStopping(SCORE, mode="max", strict=False)
+        make_trainer(tmp_path, callbacks=[energy, stopping]).fit(Losses(), loader(8), loader(8))
+    told = [str(w.message) for w in caught if "no energy/score" in str(w.message)]
+    cure = f"{reason}, or let EarlyStopping monitor 'val_loss' with mode='min'"
+    problem = "EnergyCallback: EarlyStopping can do nothing while there is no energy/score"
+    assert told == [f"{problem}, as {cure}. The training goes on, and it waits for a score"]
+    assert energy.report.no_score == reason
+
+
+def test_the_cure_brings_a_score(tmp_path):
+    energy = energy_callback(metric="val_loss", mode="min", score=lambda loss, kwh: -loss * kwh)
+    _, told = fitted(tmp_path, energy, EarlyStopping(SCORE, mode="max", strict=False), module=Losses())
+    assert told == []
+    assert energy.report.score is not None
