@@ -380,7 +380,7 @@ class EnergyCallback(CallbackBase):
         """Enter an epoch."""
         if self._run is not None:
             self._run.announce(trainer)
-            self._run.check_names(trainer)
+            self._run.waiting.tell_strange_names(trainer)
             self._enter(trainer.current_epoch, "train")
             self._run.metrics.feed()
 
@@ -397,7 +397,7 @@ class EnergyCallback(CallbackBase):
         """Enter the time after the last epoch."""
         self._enter(-1, "train")
         if self._run is not None:
-            self._run.check_names(trainer)
+            self._run.waiting.tell_strange_names(trainer)
 
     @never_fatal
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

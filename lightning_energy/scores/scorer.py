@@ -14,6 +14,8 @@ from lightning_energy.scores.metric_name import find_accuracy, is_loss_only, of_
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from lightning_energy.scores.metric import Mode
+
 __all__ = ["AccuracyError", "Judged", "Scorer"]
 
 
@@ -173,6 +175,18 @@ class Scorer:
             f"{metric.name} is no accuracy ({better}). {cure}Its values over the energy are logged and kept. Give a "
             f"score of your own with EnergyCallback(score=…), a function of (value, energy_kwh)"
         )
+
+    def unscored(self, metric: Metric | None, metrics: Mapping[str, Any]) -> tuple[str, Mode] | None:
+        """Name and direction of a logged metric that the formula makes no score of; ``None`` without one.
+
+        Args:
+            metric: the metric of this validation; ``None`` where it has none.
+            metrics: ``trainer.callback_metrics``.
+        """
+        if metric is not None:
+            return (metric.name, metric.mode) if self.why_unscored(metric) else None
+        loss = self.loss_alone(metrics)
+        return (loss, "min") if loss and self.rule.formula is not None else None
 
     def score(self, metric: Metric, energy_kwh: float) -> float | None:
         """Score, or give ``None`` where the score is not defined or not finite: a NaN would end the run."""

@@ -31,7 +31,7 @@ from lightning_energy.training.logged import (
     to_loggers,
     total_values,
 )
-from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_names, advice_on_reference
+from lightning_energy.training.monitor_checks import advice_on_direction, advice_on_reference
 from lightning_energy.training.outputs import Outputs
 from lightning_energy.training.rank_books import EMPTY, RankBooks
 from lightning_energy.training.reporter import Reporter
@@ -40,7 +40,7 @@ from lightning_energy.training.stages import Stages
 from lightning_energy.training.step_log import StepLog
 from lightning_energy.training.step_phases import StepPhases
 from lightning_energy.training.validations import Validations
-from lightning_energy.training.waiting_monitors import WaitingMonitors, drop_values
+from lightning_energy.training.waiting_monitors import WaitingMonitors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -143,8 +143,7 @@ class TrainerRun:
             self.books, scorer, memory, warn, conversion, log_uncertainty=settings.log_uncertainty
         )
         self.validations.resume(memory)
-        self.waiting = WaitingMonitors()
-        self._all_have_logged = False  # an epoch with a validation is over
+        self.waiting = WaitingMonitors(warn)
         self.reporter = Reporter(
             self.books, self.stages, self.validations, memory=memory, outputs=self.outputs, conversion=conversion
         )
@@ -163,7 +162,7 @@ class TrainerRun:
         if idle_s:
             session.watch_idle(idle_s)
         if self.stages.is_fit:
-            self.waiting.guard(module.trainer, self._warn)
+            self.waiting.guard(module.trainer)
         self.metrics.find(module)
         self.stages.begin(session)
 
@@ -210,9 +209,8 @@ class TrainerRun:
             if self.books.session is not None:
                 self._end_validation(trainer)
         finally:  # also after a defect: monitors act next
-            self._look_at_monitors(trainer)
-        if self.validations.n_in_epoch > 1 and not trainer.sanity_checking:  # an epoch may take weeks
-            self._check_names(trainer, may_follow=True)
+            if self.stages.is_fit and not trainer.sanity_checking:
+                self.waiting.end_validation(trainer, is_measured=self.books.session is not None)
 
     def _end_validation(self, trainer: Trainer) -> None:
         self.validations.end(trainer)
@@ -227,26 +225,7 @@ class TrainerRun:
             if self.books.session is not None:
                 self._end_epoch(self.books.session, trainer, module)
         finally:  # same
-            for text in self._look_at_monitors(trainer):
-                self._warn(text, f"EnergyCallback: {text}")
-            self._all_have_logged |= self.validations.has_logged(trainer.current_epoch) or not trainer.enable_validation
-
-    def check_names(self, trainer: Trainer) -> None:
-        """Warn of monitors that wait for a name like ours that nobody logs, once an epoch is over."""
-        if self._all_have_logged:
-            self._check_names(trainer)
-
-    def _check_names(self, trainer: Trainer, *, may_follow: bool = False) -> None:
-        for text in advice_on_names(trainer, may_follow=may_follow) if self.stages.is_fit else ():
-            self._warn(text, f"EnergyCallback: {text}")
-
-    def _look_at_monitors(self, trainer: Trainer) -> list[str]:
-        """Let monitors of our names wait where there is no value."""
-        if not self.stages.is_fit or trainer.sanity_checking:
-            return []
-        if self.books.session is None:
-            drop_values(trainer)
-        return self.waiting.look(trainer)
+            self.waiting.end_epoch(trainer, is_measured=self.books.session is not None)
 
     def _end_epoch(self, session: Session, trainer: Trainer, module: LightningModule) -> None:
         books, epoch, names = self.books, trainer.current_epoch, self.stages.phase_names

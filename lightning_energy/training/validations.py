@@ -178,8 +178,8 @@ class Validations:
             if self._now is not None:
                 self._is_twice(trainer, self._name(found))
         if self._now is None or self._now.score is None:
-            waiting = advice_on_absence(trainer, self.no_score, self._unscored(trainer))
-            if waiting:
+            unscored = self.scorer.unscored(self._now and self._now.metric, trainer.callback_metrics)
+            if waiting := advice_on_absence(trainer, self.no_score, unscored):
                 self._warn("monitors", f"EnergyCallback: {waiting}")
         self._forget_old(trainer)
         if self._books.is_fit and self._now is not None:
@@ -192,11 +192,6 @@ class Validations:
     def has_logged(self, epoch: int) -> bool:
         """True if a validation in this epoch logged the run's total."""
         return self._epoch == epoch
-
-    @property
-    def n_in_epoch(self) -> int:
-        """The number of validations in the epoch of the last one."""
-        return self._logged.n
 
     def row(self, epoch: int, train: Energy, validation: Energy, total: Energy, *, session: int) -> EpochRow:
         """The row of an epoch: its energies as they are known and as they were logged, and its last validation's score.
@@ -236,8 +231,7 @@ class Validations:
         if value is None:
             return
         name = self._name(found)
-        wrong = self.scorer.refusal(name, value)
-        if wrong:
+        if wrong := self.scorer.refusal(name, value):
             raise AccuracyError(wrong)
         self._is_twice(trainer, name)
         self._judge(trainer, name, value)
@@ -255,9 +249,8 @@ class Validations:
             self._asked.for_lacking = True  # on all ranks at once
             has = self._books.ranks.gather(found is not None)
             lacking = [rank for rank, has_it in enumerate(has) if not has_it] if any(has) else []
-        waits = bool(waiting_for_score(trainer))
-        advice = self.scorer.advice(trainer.callback_metrics, lacking, waits=waits)
-        self._have_none(advice, "" if waits else "no accuracy")  # else told with those that wait
+        topic = "" if waiting_for_score(trainer) else "no accuracy"  # those that wait are told with the reason
+        self._have_none(self.scorer.advice(trainer.callback_metrics, lacking, waits=not topic), topic)
 
     def _take(self, trainer: Trainer, found: tuple[str, float] | None, value: float, total: Energy) -> dict[str, float]:
         """The values of a metric at the total that was logged with this validation, and of its score if it has one.
@@ -292,8 +285,7 @@ class Validations:
         scorer = self.scorer
         if scorer.rule.function is None:
             return None
-        why = scorer.why_unscored(metric)
-        if why:
+        if why := scorer.why_unscored(metric):
             self._have_none(why, "no accuracy" if scorer.choice.name is None else "")
             return None
         if total.energy_kwh is None:
@@ -321,14 +313,6 @@ class Validations:
         is_asked = self.scorer.choice.name is not None and self._books.is_fit
         wh = point_wh(self._memory.found.reached, now) if is_asked else None
         return {} if wh is None else {log_keys.POINT_WH: wh}
-
-    def _unscored(self, trainer: Trainer) -> tuple[str, str] | None:
-        """Name and mode of a logged metric that this score is not made of; ``None`` without one."""
-        if self._now is not None:
-            metric = self._now.metric
-            return (metric.name, metric.mode) if self.scorer.why_unscored(metric) else None
-        loss = self.scorer.loss_alone(trainer.callback_metrics)
-        return (loss, "min") if loss and self.scorer.rule.formula is not None else None
 
     def _have_none(self, why: str, topic: str) -> None:
         """Keep the reason why this validation has no score; warn of it once, where it is a surprise."""

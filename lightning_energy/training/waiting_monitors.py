@@ -11,10 +11,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.training import log_keys
 from lightning_energy.training.lightning_private import is_of_lightning_alone
-from lightning_energy.training.monitor_checks import monitors_of, name_of, plans_of
+from lightning_energy.training.monitor_checks import advice_on_names, monitors_of, name_of, plans_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning.pytorch import Trainer
 
@@ -36,19 +36,20 @@ class WaitingMonitors:
 
     An unknown energy has no value, and its absence is no reason to end a training: a checkpoint by it is not saved, a
     stopping by it does not happen, a learning rate that follows it stays. Names that are none of ours are Lightning's.
+
+    Args:
+        warn: takes a topic's first warning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warn: Warn) -> None:
+        self._warn = warn
+        self._validations = 0  # in this epoch
+        self._all_have_logged = False  # an epoch with a validation is over
         self._waiting: list[tuple[Any, str, Any]] = []  # monitor, attribute, what it was
         self._guarded: list[tuple[Any, str, Any]] = []  # callback, hook, what its own attribute was; ``None``: none
 
-    def guard(self, trainer: Trainer, warn: Warn) -> None:
-        """Let no callback of the user's own that goes by one of our names end a training because it has no value.
-
-        Args:
-            trainer: the Trainer.
-            warn: takes a topic's first warning.
-        """
+    def guard(self, trainer: Trainer) -> None:
+        """Let no callback of the user's own that goes by one of our names end a training because it has no value."""
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
         told = monitors_of(trainer, *log_keys.NAMES)
         for callback in callbacks:
@@ -57,17 +58,51 @@ class WaitingMonitors:
                 own = vars(callback).get(hook)
                 if own is None and getattr(type(callback), hook, None) is getattr(Callback, hook):
                     continue
-                tell = None if callback in told else warn
+                tell = None if callback in told else self._warn
                 with suppress(AttributeError):  # it takes no attributes
                     setattr(callback, hook, partial(_forgiving, getattr(callback, hook), trainer, names, tell))
                     self._guarded.append((callback, hook, own))
 
-    def look(self, trainer: Trainer) -> list[str]:
+    def end_validation(self, trainer: Trainer, *, is_measured: bool) -> None:
+        """Let those wait whose value is not there; tell of a typo where the epoch goes on, perhaps for weeks.
+
+        Args:
+            trainer: the Trainer.
+            is_measured: false once there will be no more values.
+        """
+        self._look(trainer, is_measured=is_measured)
+        self._validations += 1
+        if self._validations > 1:
+            self._tell(advice_on_names(trainer, may_follow=True))
+
+    def end_epoch(self, trainer: Trainer, *, is_measured: bool) -> None:
+        """Let those wait whose value is not there, and tell of them.
+
+        Args:
+            trainer: the Trainer.
+            is_measured: false once there will be no more values.
+        """
+        self._tell(self._look(trainer, is_measured=is_measured))
+        self._all_have_logged |= self._validations > 0 or not trainer.enable_validation
+        self._validations = 0
+
+    def tell_strange_names(self, trainer: Trainer) -> None:
+        """Tell of monitors of a name like ours that nobody has logged, once all have had an epoch to do so."""
+        if self._all_have_logged:
+            self._tell(advice_on_names(trainer))
+
+    def _tell(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            self._warn(text, f"EnergyCallback: {text}")
+
+    def _look(self, trainer: Trainer, *, is_measured: bool) -> list[str]:
         """Let those wait whose value is not there, and those act again whose value is. All ranks take part.
 
         Returns:
             A sentence for each name besides the score's that has no value.
         """
+        if not is_measured:
+            drop_values(trainer)
         names = (*log_keys.NAMES,)
         monitors = [*monitors_of(trainer, *names), *plans_of(trainer, *names)]
         if not monitors:
