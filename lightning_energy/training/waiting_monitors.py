@@ -83,7 +83,8 @@ class WaitingMonitors:
             is_measured: false once there will be no more values.
         """
         self._tell(self._look(trainer, is_measured=is_measured))
-        self._all_have_logged |= self._validations > 0 or not trainer.enable_validation
+        if not self._all_have_logged:
+            self._all_have_logged = self._validations > 0 or not trainer.enable_validation
         self._validations = 0
 
     def tell_strange_names(self, trainer: Trainer) -> None:
