@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lightning_energy.ledger.arguments import check_idle, check_phase, check_record, check_switches, named_arguments
+from lightning_energy.ledger.arguments import (
+    check_idle,
+    check_phase,
+    check_record,
+    check_stage,
+    check_switches,
+    named_arguments,
+    slip_in_stage,
+)
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
 from lightning_energy.ledger.session import Session
@@ -243,10 +251,15 @@ class EnergyMonitor:
 
         Raises:
             RuntimeError: the monitor is not running.
+            TypeError: the name is no text, or the epoch no whole number.
         """
+        _, loop = self._running()
+        epoch = check_stage(name, epoch)
+        if not loop.has_entered(name):
+            self._warn(slip_in_stage(name))
         before = self._step.account
         self._go_to(epoch, name)
-        self._running()[1].enter(name)
+        loop.enter(name, epoch)
         try:
             yield
         finally:
@@ -295,6 +308,8 @@ class EnergyMonitor:
 
     def log_metric(self, name: str, value: Any, *, mode: Mode | None = None, scale: Scale | None = None) -> None:
         """Give the metric of quality that this run is compared by, say after each validation. The last value stands.
+
+        It is that of the epoch of the stage you are in; outside of stages, of the last one that had an epoch.
 
         Args:
             name: its name, equal in the runs that are to be compared.

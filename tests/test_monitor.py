@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -341,6 +342,97 @@ def test_each_run_leaves_a_record_in_a_folder_of_its_own(tmp_path, monkeypatch, 
     assert [run.metric for run in compare(tmp_path, epoch="best").runs] == [pytest.approx(0.9)] * 2
     assert cli.main(["report", str(paths[0])]) == 0
     assert "val_acc" in capsys.readouterr().out
+
+
+OWN_LOOP = Path(__file__).parent.parent / "docs/how-to/own-loop.md"
+
+
+def test_a_loop_as_the_documentation_has_it(tmp_path, capsys):
+    """Metrics are given after the stages: they belong to the epoch that these were of."""
+    text = re.search(r"```python\n(.*?)```", OWN_LOOP.read_text(), re.DOTALL)[1]
+    assert "EnergyMonitor(fabric=fabric) as" in text
+    measured = []
+
+    def made(**kwargs) -> EnergyMonitor:
+        measured.append(monitor(record=tmp_path, **kwargs))
+        return measured[-1]
+
+    names = {
+        "fabric": Fabric(accelerator="cpu", devices=1),
+        "loader": [[0] * 32] * 2,
+        "train": lambda _: busy(0.03),
+        "validate": lambda: busy(0.06) or 0.5,
+        "EnergyMonitor": made,
+    }
+    text = text.replace("import EnergyMonitor, ", "import ")
+    exec(text, names)
+    report, record = measured[0].report, load_record(tmp_path)
+    assert [(row.epoch, row.metric, row.is_final) for row in record.epochs] == [(e, 0.5, True) for e in range(10)]
+    assert all(row.train_j > 0 < row.val_j and row.train_s > 0 < row.val_s for row in record.epochs)
+    in_rows_j = math.fsum(row.train_j + row.val_j for row in record.epochs)
+    of_stages_j = sum(report.stages[name].energy_j for name in ("train", "validate"))
+    assert in_rows_j + report.between.energy_j == pytest.approx(of_stages_j, rel=1e-6)
+    assert len(capsys.readouterr().out.splitlines()) == 11  # ten scores, and the total
+    facts = report.details()
+    assert "Training in all" in facts
+    assert "validation included" in facts
+    assert "sanity" not in facts
+
+
+def test_a_metric_belongs_to_the_last_epoch_that_was_entered(tmp_path, monkeypatch):
+    m = monitor(record=True)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second run knows nothing of the first one's epochs
+        with m:
+            m.log_metric("val_acc", 0.1)  # before any stage: of an unknown epoch
+            for epoch in (5, 6):
+                with m.stage("train", epoch):
+                    busy(0.04)
+                m.log_metric("val_acc", 0.2)
+                with m.stage("validate", epoch):
+                    busy(0.04)
+                m.log_metric("val_acc", 0.3)
+            with m.stage("train", 7):
+                m.log_metric("val_acc", 0.4)
+                busy(0.04)
+        rows = load_record(m.record_path).epochs
+        assert [(row.epoch, row.metric) for row in rows] == [
+            (0, 0.1), (5, 0.2), (5, 0.3), (6, 0.2), (6, 0.3), (7, 0.4),
+        ]  # fmt: skip
+        assert [row.train_j is not None for row in rows] == [False, False, True, False, True, True]
+        assert [row.is_final for row in rows] == [False, True, True, True, True, True]
+        in_rows_j = math.fsum((row.train_j or 0) + (row.val_j or 0) for row in rows)
+        assert in_rows_j + m.report.between.energy_j == pytest.approx(m.report.total.energy_j, rel=1e-6)
+
+
+@pytest.mark.parametrize("epoch", ["0", 1.0, None])
+def test_an_epoch_is_a_whole_number(epoch):
+    cure = re.escape(f"stage('train', epoch={epoch!r}): give the epoch as a whole number")
+    with monitor() as m:
+        with pytest.raises(TypeError, match=cure), m.stage("train", epoch):
+            pass
+        with pytest.raises(TypeError, match=r"stage\(3\): give a name"), m.stage(3):
+            pass
+        with m.stage("train", torch.tensor(2)):
+            busy(0.01)
+        assert m.energy(epoch=2).duration_s > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("training", "train"), ("Train", "train"), ("validation", "validate"), ("val", "validate"), ("testing", "test")],
+)
+def test_a_slip_in_the_name_of_a_stage_is_told_once(name, meant):
+    with warnings.catch_warnings(record=True) as caught, monitor() as m:
+        warnings.simplefilter("always")
+        for epoch in range(2):
+            for stage in (name, "warm-up", "train", "validate", "test", "predict"):
+                with m.stage(stage, epoch), m.step():
+                    pass
+    texts = [str(w.message) for w in caught if "stage(" in str(w.message)]
+    assert len(texts) == 1
+    assert texts[0].startswith(f"EnergyMonitor: stage({name!r}) is not {meant!r}: ")
+    assert texts[0].endswith(f"write stage({meant!r}) if you mean it")
 
 
 def test_a_test_is_no_part_of_the_training(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import operator
 import re
 import reprlib
 from difflib import get_close_matches
@@ -16,11 +17,33 @@ from lightning_energy.meters.units import J_PER_KWH, J_PER_WH
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["check_idle", "check_phase", "check_record", "check_switches", "named_arguments"]
+__all__ = [
+    "check_idle",
+    "check_phase",
+    "check_record",
+    "check_stage",
+    "check_switches",
+    "named_arguments",
+    "slip_in_stage",
+]
 
 P = ParamSpec("P")
 S = TypeVar("S")
 TAKEN = ("step", "gap", "opening", "before", "after")  # what parts of a run are called that are no phases
+SLIPS = {
+    "training": "train",
+    **dict.fromkeys(("val", "valid", "validation", "validating"), "validate"),
+    "testing": "test",
+    **dict.fromkeys(("prediction", "predicting"), "predict"),
+}
+OF_A_STAGE = {
+    "train": "its steps and samples are not counted",
+    "validate": "its energy is in no epoch's row",
+    "test": "its energy is in the training's total",
+    "predict": "its energy is in the training's total",
+}
+"""What a stage lacks, or has too much, that is called by a slip of these names."""
+
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 IN_A_NAME = re.compile(
@@ -78,6 +101,37 @@ def check_phase(name: Any) -> None:
         raise ValueError(
             f"phase({SHORT.repr(name)}): give a name of letters, digits, - and _ that is none of {', '.join(TAKEN)}"
         )
+
+
+def check_stage(name: Any, epoch: Any) -> int:
+    """Check the name and the epoch of a stage, and return the epoch.
+
+    Raises:
+        TypeError: the name is no text, or the epoch no whole number.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"stage({SHORT.repr(name)}): give a name, such as 'train'")
+    try:
+        return operator.index(epoch)
+    except TypeError as error:
+        wrong = f"stage({SHORT.repr(name)}, epoch={SHORT.repr(epoch)})"
+        raise TypeError(f"{wrong}: give the epoch as a whole number, such as 0, or omit it") from error
+
+
+def slip_in_stage(name: str) -> str:
+    """What is wrong with a name that was probably meant for one of ours; empty for any other.
+
+    Example:
+        >>> slip_in_stage("Train")
+        "stage('Train') is not 'train': its steps and samples are not counted, write stage('train') if you mean it"
+        >>> slip_in_stage("train"), slip_in_stage("warm-up")
+        ('', '')
+    """
+    plain = name.strip().lower()
+    meant = SLIPS.get(plain, plain)
+    if meant == name or meant not in OF_A_STAGE:
+        return ""
+    return f"stage({name!r}) is not {meant!r}: {OF_A_STAGE[meant]}, write stage({meant!r}) if you mean it"
 
 
 def check_record(record: Any) -> None:

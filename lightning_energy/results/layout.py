@@ -73,7 +73,9 @@ def _row(name: str, energy: Energy, resolution: Resolution | None = None) -> tup
 def _facts_of_training(report: Figures) -> list[tuple[str, str]]:
     facts = []
     if report.total is not None and report.total.energy_kwh is not None:
-        facts.append(("fit in all", f"{_total(report.total)}, validation and sanity check included"))
+        names = {"validate": "validation", "sanity_check": "sanity check"}
+        within = " and ".join(text for stage, text in names.items() if stage in report.stages)
+        facts.append(("Training in all", _total(report.total) + (f", {within} included" if within else "")))
     if report.step_j is not None:
         steps = f"mean of {report.steps} steps, each from its start to the start of the next"
         text = f"{_with_u(report.step_j, report.step_u)} ({steps})"

@@ -101,6 +101,7 @@ class LoopRun:
         self._warn = warn
         self._counted = self._uncounted = self._samples = 0
         self._stages: set[str] = set()
+        self._epoch = -1  # of the last stage that had one
         self._metric: Metric | None = None
         self._epochs: list[EpochRow] = []
         self._ends = EpochEnds()
@@ -136,9 +137,15 @@ class LoopRun:
                 self._warn(f"the record of another run lay where that of this run will, and is now {kept}")
         return place
 
-    def enter(self, stage: str) -> None:
+    def has_entered(self, stage: str) -> bool:
+        """Whether the loop was in this stage before."""
+        return stage in self._stages
+
+    def enter(self, stage: str, epoch: int) -> None:
         """Note a stage that the loop enters."""
         self._stages.add(stage)
+        if epoch >= 0:
+            self._epoch = epoch
 
     def count(self, stage: str, samples: int | None) -> None:
         """Count the samples of a step.
@@ -169,7 +176,7 @@ class LoopRun:
         Args:
             name: its name.
             metric: the metric; ``None`` where the value is none of it.
-            epoch: the epoch; -1 where that is not known.
+            epoch: the epoch; -1 outside of stages, for that of the last stage that had one.
             session: the session.
             ranks: the ranks.
             why_not: the reason why the value is none.
@@ -180,6 +187,7 @@ class LoopRun:
             self._epochs.clear()  # values of one metric only
             self._ends.clear()
         self._metric = metric or self._metric
+        epoch = epoch if epoch >= 0 else self._epoch
         value, no_metric = (None, why_not) if metric is None else (metric.value, None)
         of_metric: dict[str, Any] = {"session": 0, "metric": value, "no_metric": no_metric, "validations": 1}
         row = EpochRow(epoch=epoch if epoch >= 0 else len(self._epochs), **of_metric)

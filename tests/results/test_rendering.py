@@ -60,7 +60,7 @@ def test_the_details_say_it_all():
     for line in (
         TITLE,
         "train                         7.2 MJ     359.9 kJ      1.00 h   1.999 kW  measured, 12.00 s missing",
-        "fit in all: 7.2 MJ ± 360 kJ (2 kWh), validation and sanity check included",
+        "Training in all: 7.2 MJ ± 360 kJ (2 kWh)",
         "Per training step: 500 kJ (mean of 10 steps, each from its start to the start of the next)",
         "Per training sample: 72 kJ (mean of 100, gaps included)",
         "Of train, between steps: 1.2 MJ ± 60 kJ in 1.00 h",
