@@ -262,7 +262,7 @@ class CounterEdges:
         if segment.placed_ns is None:
             segment.first_edge = segment.first_edge or (time_ns, half_ns, edge.last_ns)
             before = segment.before = self._before(segment, *segment.first_edge)
-        if segment.is_vague(time_ns, half_ns, self.period.oldest_ns):
+        if segment.is_vague(time_ns, half_ns, self.period.oldest_ns, is_held_up=edge.is_held_up):
             return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
         if before is not None:
