@@ -339,7 +339,9 @@ class CounterEdges:
             away_ns = line.stray_ns(high_ns)
             is_near = is_regular and away_ns <= stray_ns
             return (high_ns, max(line.half_ns(high_ns), math.ceil(away_ns))) if is_near else None
-        if updates > 1 and last_ns + stray_ns > edge.start_ns:
+        to_next_ns = (line.period_ns or math.inf) - stray_ns
+        is_late = (updates > 1 or not line.is_within) and last_ns + to_next_ns < high_ns
+        if is_late or (updates > 1 and last_ns + stray_ns > edge.start_ns):
             return None  # a poll at the moment of an update may have seen that one or the one before
         # the register may be read at any moment of a call, and always at the same
         half_ns, read_ns = line.half_ns(last_ns), (edge.high_ns - edge.start_ns) // 2

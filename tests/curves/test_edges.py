@@ -390,3 +390,16 @@ def test_the_first_point_of_a_register_that_was_read_seldom_at_first_is_as_sure_
         half_ns.append(int(first.half_width_ns[0]))
     assert np.mean(np.array(away_ns) <= np.array(half_ns)) > 0.79
     assert np.mean(np.array(away_ns) <= 2 * np.array(half_ns)) > 0.94
+
+
+def test_an_update_that_came_early_before_a_late_poll_is_not_taken_for_the_one_before_it():
+    """Updates stray by milliseconds, and a poll that comes a little before one of them may have seen it."""
+    rng, curve, begin_ns = random.Random(1), Curve(INFO), 10**12
+    updates_ns = [begin_ns + round((k * 0.1 + rng.uniform(-0.004, 0.004)) * S) for k in range(40)]
+    updates_ns.append(begin_ns + round((40 * 0.1 - 0.004) * S))
+    edges = CounterEdges(INFO, curve)
+    polls_ns = [t + step_ns for t in updates_ns[:38] for step_ns in (-600_000, 600_000)]
+    for now_ns in [*polls_ns, updates_ns[40] + 500_000]:  # two updates were not seen
+        edges.feed(Reading(now_ns, now_ns + 50_000, register_j=20.0 * bisect.bisect(updates_ns, now_ns)))
+    last = curve.knots(len(curve) - 1)
+    assert abs(int(last.time_ns[0]) - updates_ns[40]) <= int(last.half_width_ns[0])
