@@ -269,6 +269,8 @@ class CounterEdges:
             interval = _begin(curve, _Interval(rise_j, quality), *before, time_ns)
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
+            if interval is NOT_KNOWN:
+                interval = _Interval(0.0, "missing", _at_edge_j(rise_j, time_ns - before[0], half_ns))
             rise_j, quality, u_j = interval
         end_ns, end_j = time_ns - 1, rise_j
         if curve.last is not None:
@@ -370,10 +372,16 @@ def _begin(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, 
     if curve.end_ns is None:
         curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
     elif before_ns > curve.end_ns:
-        curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
+        u_j = _at_edge_j(whole.rise_j, time_ns - before_ns, before_half_ns)
+        curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing", u_j=u_j)
     else:
         return _by_time(curve, whole, before_ns, before_half_ns, time_ns)
     return whole
+
+
+def _at_edge_j(rise_j: float, length_ns: int, half_ns: int) -> float:
+    """Standard uncertainty of the energy at an edge at which missing time ends, by the power of an interval there."""
+    return rise_j * half_ns / (max(length_ns, half_ns, 1) * math.sqrt(3))
 
 
 def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:
