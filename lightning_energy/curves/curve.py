@@ -211,7 +211,9 @@ class Curve:
             energy_j: cumulative joules; not below the last knot's.
             half_width_ns: half the bracket of its time.
             quality: of the interval that ends here; with ``missing``, the energy must not move.
-            u_j: standard uncertainty of the interval's energy in joules, 0 for the difference of a counter.
+            u_j: standard uncertainty of the interval's energy in joules, 0 for the difference of a counter. With
+                ``missing``: of how many joules lie beside the interval, not in it. That by a counter's last knot before
+                it is added here.
 
         Raises:
             ValueError: the curve would run backwards, or joules would be booked as missing.
@@ -230,6 +232,8 @@ class Curve:
             length_ns = time_ns - self._time_ns[-1]
             power_w = (energy_j - self._energy_j[-1]) / (length_ns * NS)
             self.power.add(power_w, length_ns, half_width_ns + self._half_width_ns[-1])
+        elif quality == "missing" and self._quality and QUALITIES[self._quality[-1]] == "measured":
+            u_j = math.hypot(u_j, (self.last_power_w() or 0.0) * self._half_width_ns[-1] * NS / math.sqrt(3))
         self.last = LastKnown(time_ns, energy_j, power_w)
         self._time_ns.append(time_ns)
         self._energy_j.append(energy_j)

@@ -262,13 +262,15 @@ class CounterEdges:
         if segment.placed_ns is None:
             segment.first_edge = segment.first_edge or (time_ns, half_ns, edge.last_ns)
             before = segment.before = self._before(segment, *segment.first_edge)
-        if segment.is_vague(time_ns, half_ns, self.period.oldest_ns):
+        if segment.is_vague(time_ns, half_ns, self.period.oldest_ns, is_held_up=edge.is_held_up):
             return
         curve, rise_j, quality, u_j = self.curve, edge.register_j - segment.placed_j, self._info.quality, 0.0
         if before is not None:
             interval = _begin(curve, _Interval(rise_j, quality), *before, time_ns)
             if self.period.s is None or self._is_implausible(interval.rise_j, edge.high_ns - segment.first_ns):
                 interval = NOT_KNOWN
+            if interval is NOT_KNOWN:
+                interval = _Interval(0.0, "missing", _at_edge_j(rise_j, time_ns - before[0], half_ns))
             rise_j, quality, u_j = interval
         end_ns, end_j = time_ns - 1, rise_j
         if curve.last is not None:
@@ -339,7 +341,9 @@ class CounterEdges:
             away_ns = line.stray_ns(high_ns)
             is_near = is_regular and away_ns <= stray_ns
             return (high_ns, max(line.half_ns(high_ns), math.ceil(away_ns))) if is_near else None
-        if updates > 1 and last_ns + stray_ns > edge.start_ns:
+        to_next_ns = (line.period_ns or math.inf) - stray_ns
+        is_late = (updates > 1 or not line.is_within) and last_ns + to_next_ns < high_ns
+        if is_late or (updates > 1 and last_ns + stray_ns > edge.start_ns):
             return None  # a poll at the moment of an update may have seen that one or the one before
         # the register may be read at any moment of a call, and always at the same
         half_ns, read_ns = line.half_ns(last_ns), (edge.high_ns - edge.start_ns) // 2
@@ -368,10 +372,16 @@ def _begin(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, 
     if curve.end_ns is None:
         curve.add(before_ns, 0.0, half_width_ns=before_half_ns)
     elif before_ns > curve.end_ns:
-        curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing")
+        u_j = _at_edge_j(whole.rise_j, time_ns - before_ns, before_half_ns)
+        curve.add(before_ns, curve.end_j, half_width_ns=before_half_ns, quality="missing", u_j=u_j)
     else:
         return _by_time(curve, whole, before_ns, before_half_ns, time_ns)
     return whole
+
+
+def _at_edge_j(rise_j: float, length_ns: int, half_ns: int) -> float:
+    """Standard uncertainty of the energy at an edge at which missing time ends, by the power of an interval there."""
+    return rise_j * half_ns / (max(length_ns, half_ns, 1) * math.sqrt(3))
 
 
 def _by_time(curve: Curve, whole: _Interval, before_ns: int, before_half_ns: int, time_ns: int) -> _Interval:

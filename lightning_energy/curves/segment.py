@@ -22,8 +22,9 @@ EARLY_NS = 1_500_000_000  # time after which the period is taken as it is
 ENOUGH_EDGES = 3  # edges of two intervals, the fewest that can agree on a period
 AGREE = 0.25  # share of an interval by which two intervals of one period differ, at most
 # Half the bracket of an edge that gives no knot, as a share of the time since the last one: the register may have moved
-# at any moment since then. The same where the call was held up for periods: it may have looked at its begin or its end.
-VAGUE, HELD_UP = 0.9, 0.5
+# at any moment since then. The same where the call took periods: it may have looked at its begin or its end.
+VAGUE, LONG = 0.9, 0.5
+HELD_UP = 3.0  # length of a call that was held up, in that of the one before it: the next edge will be much sharper
 FIRST = 0.5  # the same of both halves around the first interval, whose power is known no better than its length
 SHARP = 0.35  # share of an interval that a bracket takes, at most, where polls were frequent enough
 
@@ -49,6 +50,11 @@ class Edge:
     high_ns: int
     still_ns: int
     lasted_ns: int = sys.maxsize
+
+    @property
+    def is_held_up(self) -> bool:
+        """True where the call that saw the new value took far longer than the one before it."""
+        return self.high_ns - self.start_ns > HELD_UP * (self.last_ns - self.low_ns)
 
 
 def is_settled(early: Sequence[Edge]) -> bool:
@@ -144,12 +150,17 @@ class Segment:
         """Time for which the register surely stands still, or was read before its first move."""
         return now_ns - (self.first_ns if self.edge_ns is None else self.edge_ns + self.half_ns)
 
-    def is_vague(self, time_ns: int, half_ns: int, period_ns: int) -> bool:
-        """Return true if a knot there would say less than a straight line from the last one to the next."""
+    def is_vague(self, time_ns: int, half_ns: int, period_ns: int, *, is_held_up: bool = False) -> bool:
+        """Return true if a knot there would say less than a straight line from the last one to the next.
+
+        One that may be off by more than a period lies nowhere between two others that are not.
+        """
         if self.placed_ns is None:
             before_ns, before_half_ns = self.before or (0, 0)
             return before_half_ns + half_ns > FIRST * (time_ns - before_ns)
-        return half_ns > (VAGUE if half_ns <= period_ns else HELD_UP) * (time_ns - self.placed_ns)
+        if half_ns <= period_ns:
+            return half_ns > VAGUE * (time_ns - self.placed_ns)
+        return is_held_up or half_ns > LONG * (time_ns - self.placed_ns)
 
     def take_early(self) -> list[Edge]:
         """Give up the edges that waited: later ones do not wait."""

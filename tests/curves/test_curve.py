@@ -185,6 +185,16 @@ def test_uncertainty_of_a_boundary_is_the_published_formula():
     assert peak <= math.hypot(u_s * up * down / 450.0 / math.sqrt(3), power_w * h_s / math.sqrt(12)) + 1e-9
 
 
+def test_a_counters_joules_before_missing_time_are_as_unsure_as_its_last_update():
+    """How much of them lies in the missing time is known no better than when that update was."""
+    curve = Curve(INFO)
+    curve.add(0, 0.0)
+    curve.add(S, 200.0, half_width_ns=30_000_000)
+    curve.add(3 * S, 200.0, quality="missing")
+    curve.add(4 * S, 500.0)
+    assert curve.energy_between(0, 4 * S).u_j == pytest.approx(200.0 * 0.030 / math.sqrt(3))
+
+
 def test_short_windows_are_capped():
     curve = constant(300.0)
     energy = curve.energy_between(250_000_000, 250_100_000)  # 0.1 ms

@@ -390,3 +390,33 @@ def test_the_first_point_of_a_register_that_was_read_seldom_at_first_is_as_sure_
         half_ns.append(int(first.half_width_ns[0]))
     assert np.mean(np.array(away_ns) <= np.array(half_ns)) > 0.79
     assert np.mean(np.array(away_ns) <= 2 * np.array(half_ns)) > 0.94
+
+
+def test_an_update_that_came_early_before_a_late_poll_is_not_taken_for_the_one_before_it():
+    """Updates stray by milliseconds, and a poll that comes a little before one of them may have seen it."""
+    rng, curve, begin_ns = random.Random(1), Curve(INFO), 10**12
+    updates_ns = [begin_ns + round((k * 0.1 + rng.uniform(-0.004, 0.004)) * S) for k in range(40)]
+    updates_ns.append(begin_ns + round((40 * 0.1 - 0.004) * S))
+    edges = CounterEdges(INFO, curve)
+    polls_ns = [t + step_ns for t in updates_ns[:38] for step_ns in (-600_000, 600_000)]
+    for now_ns in [*polls_ns, updates_ns[40] + 500_000]:  # two updates were not seen
+        edges.feed(Reading(now_ns, now_ns + 50_000, register_j=20.0 * bisect.bisect(updates_ns, now_ns)))
+    last = curve.knots(len(curve) - 1)
+    assert abs(int(last.time_ns[0]) - updates_ns[40]) <= int(last.half_width_ns[0])
+
+
+@pytest.mark.parametrize("fault_j", [-1000.0, 1e6])
+def test_a_total_with_missing_time_inside_is_as_unsure_as_the_updates_around_it(fault_j):
+    """Joules near them may lie in the missing time."""
+    within = []
+    for seed in range(60):
+        rng, device, now_s = random.Random(seed), Device(), 10.0
+        while now_s < 15.0:
+            device.offset_j = fault_j if now_s > 12.0 else 0.0
+            device.poll(round(now_s * S))
+            is_watched = not 11.5 < now_s < 13.7  # else an interpreter keeps the polls apart
+            now_s += 0.004 if is_watched else rng.uniform(0.02, 0.1)
+        found = device.curve.energy_between(round(10.5 * S), round(14.5 * S))
+        assert found.missing_s > 0
+        within.append(abs(found.energy_j - 200.0 * (4.0 - found.missing_s)) <= 2 * found.u_j)
+    assert sum(within) >= 57

@@ -75,6 +75,16 @@ def test_an_edge_that_may_be_anywhere_since_the_last_knot_is_vague(time_ms, half
     assert placed(at_ms=100).is_vague(time_ms * MS, half_ms * MS, 102 * MS) is vague
 
 
+def test_an_edge_that_a_call_saw_which_was_held_up_for_periods_is_vague_as_sharper_ones_follow():
+    """A knot of it would be off by more than the time to the next one, and the power between them would be any."""
+    edge = Edge(2.0, 400 * MS, 401 * MS, 402 * MS, 802 * MS, 0)
+    assert edge.is_held_up
+    assert not Edge(2.0, 100 * MS, 500 * MS, 402 * MS, 802 * MS, 0).is_held_up  # all take so long
+    assert placed(at_ms=100).is_vague(600 * MS, 200 * MS, 102 * MS, is_held_up=True)
+    assert not placed(at_ms=100).is_vague(600 * MS, 200 * MS, 102 * MS)
+    assert not placed(at_ms=100).is_vague(600 * MS, 100 * MS, 102 * MS, is_held_up=True)
+
+
 @pytest.mark.parametrize(("before_half_ms", "vague"), [(40, False), (50, True)])
 def test_the_first_interval_of_a_segment_is_vague_where_its_ends_are_not_known_well(before_half_ms, vague):
     segment = Segment(Reading(0, 0, register_j=1.0))
