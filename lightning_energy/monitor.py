@@ -17,7 +17,6 @@ from lightning_energy.ledger.arguments import (
     check_stage,
     check_switches,
     named_arguments,
-    slip_in_stage,
 )
 from lightning_energy.ledger.device_clock import clock_of
 from lightning_energy.ledger.ranks import Ranks
@@ -253,10 +252,7 @@ class EnergyMonitor:
             RuntimeError: the monitor is not running.
             TypeError: the name is no text, or the epoch no whole number.
         """
-        _, loop = self._running()
-        epoch = check_stage(name, epoch)
-        if not loop.has_entered(name):
-            self._warn(slip_in_stage(name))
+        loop, epoch = self._running()[1], check_stage(name, epoch)
         before = self._step.account
         self._go_to(epoch, name)
         loop.enter(name, epoch)
@@ -307,9 +303,7 @@ class EnergyMonitor:
                 self._step.end_phase(session, before)
 
     def log_metric(self, name: str, value: Any, *, mode: Mode | None = None, scale: Scale | None = None) -> None:
-        """Give the metric of quality that this run is compared by, say after each validation. The last value stands.
-
-        It is that of the epoch of the stage you are in; outside of stages, of the last one that had an epoch.
+        """Give the metric of quality that this run is compared by, for the last stage's epoch. The last value stands.
 
         Args:
             name: its name, equal in the runs that are to be compared.

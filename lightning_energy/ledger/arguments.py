@@ -42,7 +42,7 @@ OF_A_STAGE = {
     "test": "its energy is in the training's total",
     "predict": "its energy is in the training's total",
 }
-"""What a stage lacks, or has too much, that is called by a slip of these names."""
+"""The consequence for a stage that is called by a slip of these names."""
 
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
@@ -119,7 +119,7 @@ def check_stage(name: Any, epoch: Any) -> int:
 
 
 def slip_in_stage(name: str) -> str:
-    """What is wrong with a name that was probably meant for one of ours; empty for any other.
+    """Tell what is wrong with a name that was probably meant for one of ours; empty for any other.
 
     Example:
         >>> slip_in_stage("Train")

@@ -132,7 +132,7 @@ def _csv(record: Record) -> str:
     return text.getvalue().rstrip("\n")
 
 
-IN_CAPTION = ("fit in all", "Metric", "Score", "Covers", "Uncertainty", "Missing")
+IN_CAPTION = ("Training in all", "Metric", "Score", "Covers", "Uncertainty", "Missing")
 """The facts that a reader of a table needs; the others are comments."""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from lightning_energy.curves.energy import Energy
+from lightning_energy.ledger.arguments import slip_in_stage
 from lightning_energy.ledger.counts import MOST
 from lightning_energy.meters.handlers import raised_by_handler
 from lightning_energy.meters.units import J_PER_KWH, SAMPLES
@@ -137,12 +138,15 @@ class LoopRun:
                 self._warn(f"the record of another run lay where that of this run will, and is now {kept}")
         return place
 
-    def has_entered(self, stage: str) -> bool:
-        """Whether the loop was in this stage before."""
-        return stage in self._stages
-
     def enter(self, stage: str, epoch: int) -> None:
-        """Note a stage that the loop enters."""
+        """Note a stage that the loop enters, and warn once of a name that was probably meant for one of ours.
+
+        Args:
+            stage: its name.
+            epoch: its epoch; -1 without one.
+        """
+        if stage not in self._stages and (slip := slip_in_stage(stage)):
+            self._warn(slip)
         self._stages.add(stage)
         if epoch >= 0:
             self._epoch = epoch
